@@ -1,0 +1,2 @@
+//! The `uadc` command.
+fn main() {}
