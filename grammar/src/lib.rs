@@ -1,1 +1,6 @@
-//! (in preparation)
+//! Text of one `.uad` file in, syntax tree and errors out; and back: the canonical printer (`uadc fmt`).
+//!
+//! In: source text. Out: [`ast::File`] with every syntax error of the file, or text. Invariants: never panics, never
+//! stops at the first error, knows no meaning (names are not resolved), does no I/O. Imports: nothing of this project.
+
+pub mod ast;
