@@ -1,0 +1,107 @@
+//! Holes: the small scalar programs inside plan kernels.
+//!
+//! In: made by the compiler's fusion or read from text. Out: run by the interpreter, compiled by both back ends.
+//! Invariants (checked by `verify`): straight-line code in SSA form; an argument names an earlier instruction; operand,
+//! axis and slot numbers exist; types fit the scalar table. A hole sees scalars and indices only, never memory.
+
+use crate::scalar::ScalarOp;
+
+/// The number of an instruction in its hole, and of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reg(
+    /// Position in [`Hole::code`].
+    pub u32,
+);
+
+/// One instruction. `D` is a symbolic [`crate::dim::Dim`] before `bind` and an `i64` after it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Inst<D> {
+    /// The element of read operand `n` at the current point.
+    Load(u32),
+    /// The coordinate on axis `n` of the kernel (i32).
+    Index(u32),
+    /// A running or finished reduction of the template, by number: the accumulator of `dot`, the results of earlier
+    /// stages of `rows`.
+    Slot(u32),
+    /// A literal f32.
+    F32(f32),
+    /// A literal i32.
+    I32(i32),
+    /// A literal bool.
+    Bool(bool),
+    /// A dimension as i32.
+    Size(D),
+    /// A scalar operation.
+    Op(ScalarOp, Vec<Reg>),
+    /// A uniform draw in [0, 1) with 24 bits: Philox4x32-10, key (seed, site), counter (element, sample, step, 0);
+    /// `lane` picks one of the four words. `element` and `sample` are i32 registers; seed and step come from the run.
+    Draw {
+        /// Which draw of the detector (hash of its path).
+        site: u64,
+        /// 0 to 3.
+        lane: u8,
+        /// Element number within one sample's draw.
+        element: Reg,
+        /// Sample number.
+        sample: Reg,
+    },
+}
+
+/// A scalar program with one or more results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hole<D> {
+    /// Instructions; instruction `i` defines `Reg(i)`.
+    pub code: Vec<Inst<D>>,
+    /// What it yields.
+    pub results: Vec<Reg>,
+}
+
+impl<D> Hole<D> {
+    /// The hole that yields operand `n` unchanged.
+    pub fn load(n: u32) -> Hole<D> {
+        Hole { code: vec![Inst::Load(n)], results: vec![Reg(0)] }
+    }
+
+    /// The hole that yields slot `n` unchanged.
+    pub fn slot(n: u32) -> Hole<D> {
+        Hole { code: vec![Inst::Slot(n)], results: vec![Reg(0)] }
+    }
+
+    /// Appends an instruction and gives its register.
+    pub fn push(&mut self, inst: Inst<D>) -> Reg {
+        self.code.push(inst);
+        Reg(self.code.len() as u32 - 1)
+    }
+
+    /// The operand, if the hole is nothing but one load.
+    pub fn as_load(&self) -> Option<u32> {
+        match (self.code.as_slice(), self.results.as_slice()) {
+            ([Inst::Load(n)], [Reg(0)]) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// The same hole with every dimension mapped.
+    pub fn map_dims<E, Err>(&self, f: &mut impl FnMut(&D) -> Result<E, Err>) -> Result<Hole<E>, Err> {
+        let code = self
+            .code
+            .iter()
+            .map(|i| {
+                Ok(match i {
+                    Inst::Load(n) => Inst::Load(*n),
+                    Inst::Index(n) => Inst::Index(*n),
+                    Inst::Slot(n) => Inst::Slot(*n),
+                    Inst::F32(v) => Inst::F32(*v),
+                    Inst::I32(v) => Inst::I32(*v),
+                    Inst::Bool(v) => Inst::Bool(*v),
+                    Inst::Size(d) => Inst::Size(f(d)?),
+                    Inst::Op(o, a) => Inst::Op(*o, a.clone()),
+                    Inst::Draw { site, lane, element, sample } => {
+                        Inst::Draw { site: *site, lane: *lane, element: *element, sample: *sample }
+                    }
+                })
+            })
+            .collect::<Result<_, Err>>()?;
+        Ok(Hole { code, results: self.results.clone() })
+    }
+}
