@@ -1,0 +1,334 @@
+//! The command line: every subcommand with its options.
+//!
+//! In: the process's arguments. Out: [`Args`]. Invariants: the text of `--help` is made from this file alone; what a combination
+//! of options means is decided by the commands. Imports: the terminal's colour choice.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+use crate::terminal::ColorChoice;
+
+/// Compiler and runner for anomaly detectors written in .uad
+#[derive(Debug, Parser)]
+#[command(name = "uadc", version, max_term_width = 100, arg_required_else_help = true, infer_subcommands = false)]
+#[command(after_help = "Exit codes: 0 done, 1 the input is wrong, 2 wrong usage, 3 a fault of uadc.")]
+pub struct Args {
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a spec to start from
+    New(New),
+    /// Check specs; print diagnostics only
+    Check(Check),
+    /// Bring specs into the one layout
+    Fmt(Fmt),
+    /// Compile a spec, with weights, into a runnable bundle
+    Build(Build),
+    /// Print a form that the compiler passes through
+    Emit(Emit),
+    /// Score images, folders of them, or tensors
+    Run(Run),
+    /// Train a detector (not in this version)
+    Train(Later),
+    /// Evaluate a detector on labelled data (not in this version)
+    Eval(Later),
+    /// Compare with another implementation's dump, tensor by tensor
+    Compare(Compare),
+    /// Replay the probe tensors that are stored in a bundle
+    Verify(Verify),
+    /// Measure how fast a detector scores
+    Bench(Bench),
+    /// Explain a diagnostic's code
+    Explain(Explain),
+    /// Say what this machine offers
+    Doctor(Doctor),
+}
+
+impl Command {
+    /// Was `--json` given?
+    pub fn json(&self) -> bool {
+        match self {
+            Command::Check(c) => c.json,
+            Command::Run(c) => c.json,
+            Command::Compare(c) => c.json,
+            Command::Verify(c) => c.json,
+            Command::Bench(c) => c.json,
+            Command::Doctor(c) => c.json,
+            Command::New(_)
+            | Command::Fmt(_)
+            | Command::Build(_)
+            | Command::Emit(_)
+            | Command::Train(_)
+            | Command::Eval(_)
+            | Command::Explain(_) => false,
+        }
+    }
+}
+
+/// Which detector of a spec, and its parameters.
+#[derive(Clone, Debug, Default, Group)]
+pub struct Choice {
+    /// Which detector of the file; needed where it has several that are not variants of the first
+    #[arg(long, value_name = "NAME")]
+    pub detector: Option<String>,
+    /// Set a parameter or slot, as in a variant: `--set hidden=384`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+}
+
+/// How to execute.
+#[derive(Clone, Debug, Default, Group)]
+pub struct Engine {
+    /// Where to run
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+    /// Worker threads; default: one per core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// Compiled kernels on this processor
+    #[default]
+    Cpu,
+    /// The interpreter that defines what a plan means: f64, slow
+    Reference,
+}
+
+/// `uadc new`
+#[derive(Debug, Group)]
+pub struct New {
+    /// Name of the detector; the file is NAME.uad
+    pub name: String,
+    /// The spec to copy
+    #[arg(long, value_name = "SPEC", default_value = "uniad")]
+    pub from: String,
+}
+
+/// `uadc check`
+#[derive(Debug, Group)]
+pub struct Check {
+    /// Specs to check
+    #[arg(required = true, value_name = "SPEC")]
+    pub specs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Print the path, shape and kind of every weight and state
+    #[arg(long)]
+    pub paths: bool,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `uadc fmt`
+#[derive(Debug, Group)]
+pub struct Fmt {
+    /// Files to format; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Change nothing; fail where a file is not in the one layout
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `uadc build`
+#[derive(Debug, Group)]
+pub struct Build {
+    /// The spec
+    pub spec: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Foreign weights, with the names file that maps them: `model.safetensors:ports/uniad.toml`
+    #[arg(long, value_name = "FILE[:MAP]")]
+    pub weights: Vec<String>,
+    /// The seed of weights that no file gives
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The bundle to write; default: the detector's name with .uadx
+    #[arg(short, long, value_name = "F.uadx", conflicts_with = "exe")]
+    pub output: Option<PathBuf>,
+    /// Write one executable file instead: runner and bundle
+    #[arg(long, value_name = "FILE")]
+    pub exe: Option<PathBuf>,
+}
+
+/// A form that the compiler passes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Syntax tree
+    Ast,
+    /// Checked model: parameters, types, instance paths
+    Typed,
+    /// Graph of primitives
+    Graph,
+    /// Plan: kernels and buffers
+    Plan,
+    /// Code generator's input for the CPU
+    Clif,
+    /// Graph in the DOT language
+    Dot,
+    /// Picture of the graph
+    Svg,
+}
+
+/// `uadc emit`
+#[derive(Debug, Group)]
+pub struct Emit {
+    /// The spec, or a bundle for the plan
+    pub spec: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Which form
+    #[arg(long, value_enum, default_value_t = Form::Plan)]
+    pub form: Form,
+    /// Which entry: `score`, `init`, or a stage; default: all, `score` for pictures
+    #[arg(long, value_name = "NAME")]
+    pub entry: Option<String>,
+}
+
+/// `uadc run`
+#[derive(Debug, Group)]
+pub struct Run {
+    /// The bundle
+    pub bundle: PathBuf,
+    /// Images, or folders of them
+    #[arg(value_name = "INPUT", conflicts_with = "tensors")]
+    pub inputs: Vec<PathBuf>,
+    /// Write the heat map of every image into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// One JSON object per input, one per line
+    #[arg(long)]
+    pub json: bool,
+    /// Images per call
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    #[command(flatten)]
+    pub engine: Engine,
+    /// Take inputs by their names in the spec from this file
+    #[arg(long, value_name = "IN.safetensors", requires = "output")]
+    pub tensors: Option<PathBuf>,
+    /// Where to write the outputs of `--tensors`
+    #[arg(short, long, value_name = "OUT.safetensors", requires = "tensors")]
+    pub output: Option<PathBuf>,
+    /// Which entry to run with `--tensors`
+    #[arg(long, value_name = "NAME", default_value = "score", requires = "tensors")]
+    pub entry: String,
+    /// Also write inner values: `all`, or their paths
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', requires = "tensors")]
+    pub trace: Vec<String>,
+}
+
+/// `uadc train`, `uadc eval`
+#[derive(Debug, Group)]
+pub struct Later {
+    /// Anything
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub rest: Vec<String>,
+}
+
+/// `uadc compare`
+#[derive(Debug, Group)]
+pub struct Compare {
+    /// The spec
+    pub spec: PathBuf,
+    /// Folder with case.json and inputs, params and outputs as safetensors
+    #[arg(value_name = "CASE_DIR")]
+    pub case: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// The names file; default: ports/SPEC.toml beside the spec
+    #[arg(long, value_name = "FILE")]
+    pub names: Option<PathBuf>,
+    /// Largest absolute difference, relative to the tensor's largest value where that is above 1
+    #[arg(long, default_value_t = 2e-5)]
+    pub tol: f64,
+    #[command(flatten)]
+    pub engine: Engine,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `uadc verify`
+#[derive(Debug, Group)]
+pub struct Verify {
+    /// The bundle
+    pub bundle: PathBuf,
+    #[command(flatten)]
+    pub engine: Engine,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `uadc bench`
+#[derive(Debug, Group)]
+pub struct Bench {
+    /// The bundle, or a spec (then with weights from its initialisers)
+    pub bundle: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Samples per call
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// Timed calls; default: at least 15 and up to 2 seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub iters: Option<u32>,
+    /// Values of further open dims: `--dim n=100`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub dim: Vec<(String, String)>,
+    /// Print the time of every kernel
+    #[arg(long)]
+    pub profile: bool,
+    #[command(flatten)]
+    pub engine: Engine,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `uadc explain`
+#[derive(Debug, Group)]
+pub struct Explain {
+    /// The code, as E0203; without it: the list of all
+    pub code: Option<String>,
+}
+
+/// `uadc doctor`
+#[derive(Debug, Group)]
+pub struct Doctor {
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| "expected NAME=VALUE".to_owned())?;
+    if name.trim().is_empty() || value.trim().is_empty() {
+        return Err("expected NAME=VALUE".to_owned());
+    }
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}
