@@ -1,1 +1,45 @@
-//! (in preparation)
+//! Where tests find the project's files and reference material.
+//!
+//! In: the place of this crate. Out: paths. Invariants: reference material that is absent is reported as such by
+//! [`shared`], so that a test that needs it says "ignored" instead of passing silently. Imports: nothing of this project.
+
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// `part` of the reference material beside the workspace, or `None` after saying that the test is ignored.
+pub fn shared(part: &str) -> Option<PathBuf> {
+    let path = root().join("../shared").join(part);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("ignored: ../shared/{part} is absent");
+    None
+}
+
+/// All files of the project whose name ends so, sorted; build outputs and hidden folders are left out.
+pub fn files(extension: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || name == "target" {
+                continue;
+            }
+            if path.is_dir() {
+                walk(&path, extension, found);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root(), extension, &mut found);
+    found.sort();
+    found
+}
