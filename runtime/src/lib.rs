@@ -1,1 +1,6 @@
-//! (in preparation)
+//! Plans and weights in, scores out: devices, execution, bundles, data.
+//!
+//! In: verified plans, bundles, images and tensors from files. Out: scores, maps, files. Invariants: no file that can be
+//! opened makes it panic; running a bound entry allocates nothing. Imports: `uad-plan`, `uad-kernels`.
+
+pub mod device;

@@ -1,0 +1,71 @@
+//! Memory for buffers.
+//!
+//! In: a number of bytes. Out: [`Memory`]. Invariants: begins on a 64-byte boundary (a cache line and the widest vector),
+//! is zero at first, never moves while it lives. Imports: nothing of this project.
+
+/// One cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Bytes on a 64-byte boundary.
+pub struct Memory {
+    lines: Vec<Line>,
+    bytes: usize,
+}
+
+impl Memory {
+    /// `bytes` zeros; `None` where the machine has not that much.
+    pub fn zeroed(bytes: usize) -> Option<Memory> {
+        let count = bytes.div_ceil(64);
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(count).ok()?;
+        lines.resize(count, Line([0; 64]));
+        Some(Memory { lines, bytes })
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Has it no bytes?
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The first byte. Valid for reads and writes of [`Memory::len`] bytes while `self` lives and is not moved from.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.lines.as_mut_ptr().cast()
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `lines` holds at least `bytes` initialised bytes, and `Line` has no padding.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.bytes) }
+    }
+
+    /// The bytes, to write.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; `self` is borrowed for as long as the slice.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Memory;
+
+    #[test]
+    fn aligned_and_zero() {
+        for n in [0, 1, 63, 64, 65, 1000] {
+            let mut m = Memory::zeroed(n).unwrap();
+            assert_eq!(m.len(), n);
+            assert_eq!(m.as_mut_ptr().align_offset(64), 0);
+            assert!(m.bytes().iter().all(|b| *b == 0));
+            m.bytes_mut().fill(7);
+            assert!(m.bytes().iter().all(|b| *b == 7));
+        }
+        assert!(Memory::zeroed(usize::MAX / 2).is_none());
+    }
+}
