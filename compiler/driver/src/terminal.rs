@@ -10,12 +10,12 @@ use std::sync::OnceLock;
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal.
+    // On a terminal.
     #[default]
     Auto,
-    /// Also into files and pipes.
+    // Also into files and pipes.
     Always,
-    /// Not at all.
+    // Not at all.
     Never,
 }
 
