@@ -2,7 +2,7 @@
 //!
 //! In: a map, the image it was made from, the range of values that spans the colours. Out: the map over the image, at the image's
 //! size; PNG files that are written whole or not at all. Invariants: what is not a number is drawn grey; a colour means the same
-//! value in every picture that was given the same range. Imports: nothing of this project.
+//! value in every picture that was given the same range. Imports: [`crate::whole`].
 
 use std::path::Path;
 
@@ -63,14 +63,11 @@ pub fn overlay(image: &RgbImage, map: &Map<'_>, range: (f32, f32)) -> RgbImage {
     })
 }
 
-/// Writes a PNG beside its final place and moves it there.
+/// Writes a PNG.
 pub fn write_png(image: &RgbImage, path: &Path) -> Result<(), String> {
-    let part = path.with_extension("png.part");
-    let written = image.save_with_format(&part, image::ImageFormat::Png).map_err(|e| e.to_string());
-    let moved = written.and_then(|()| std::fs::rename(&part, path).map_err(|e| e.to_string()));
-    moved.inspect_err(|_| {
-        let _ = std::fs::remove_file(&part);
-    })
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| e.to_string())?;
+    crate::whole::write(path, bytes.get_ref()).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

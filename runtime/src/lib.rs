@@ -6,3 +6,5 @@
 pub mod data;
 pub mod device;
 pub mod heatmap;
+pub mod tensors;
+pub mod whole;

@@ -104,10 +104,9 @@ mod tests {
 
     #[test]
     fn equals_pil_on_photographs() {
-        let (Some(images), Some(golden)) = (
-            uad_tests::shared("data/images"),
-            uad_tests::shared("golden/encoder/resnet18_real/inputs.safetensors"),
-        ) else {
+        let (Some(images), Some(golden)) =
+            (uad_tests::shared("data/images"), uad_tests::shared("golden/encoder/resnet18_real/inputs.safetensors"))
+        else {
             return;
         };
         let bytes = std::fs::read(golden).unwrap();
