@@ -4,6 +4,7 @@
 //! become f32, other integers i32 (a value that does not fit is an error); files are told apart by content; a broken
 //! file is refused with its name. Imports: the host tensor of `uad-plan`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -175,31 +176,48 @@ fn half(bits: u16) -> f32 {
     }
 }
 
-/// One tensor for [`write`].
-struct Stored<'a>(&'a Tensor);
+/// What stands under one name of a safetensors file.
+pub(crate) struct Item<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Cow<'a, [u8]>,
+}
 
-impl View for Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.0.dtype() {
+impl<'a> Item<'a> {
+    /// A tensor.
+    pub(crate) fn tensor(t: &Tensor) -> Item<'static> {
+        let dtype = match t.dtype() {
             DType::F32 => Dtype::F32,
             DType::I32 => Dtype::I32,
             DType::Bool => Dtype::BOOL,
-        }
+        };
+        Item { dtype, shape: t.shape().to_vec(), data: t.to_bytes().into() }
+    }
+
+    /// Text as bytes.
+    pub(crate) fn text(t: &'a str) -> Item<'a> {
+        Item { dtype: Dtype::U8, shape: vec![t.len()], data: t.as_bytes().into() }
+    }
+}
+
+impl View for Item<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
     }
     fn shape(&self) -> &[usize] {
-        self.0.shape()
+        &self.shape
     }
-    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        self.0.to_bytes().into()
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.data)
     }
     fn data_len(&self) -> usize {
-        self.0.len() * self.0.dtype().bytes()
+        self.data.len()
     }
 }
 
 /// Writes tensors as safetensors; the file appears whole or not at all.
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), ReadError> {
-    let views = tensors.iter().map(|(n, t)| (n.as_str(), Stored(t)));
+    let views = tensors.iter().map(|(n, t)| (n.as_str(), Item::tensor(t)));
     let bytes = safetensors::serialize(views, None).map_err(|e| ReadError::new(path, e))?;
     crate::whole::write(path, &bytes).map_err(|e| ReadError::new(path, e))
 }
