@@ -6,3 +6,4 @@
 pub mod diag;
 pub mod graph;
 pub mod names;
+pub mod pass;
