@@ -4,9 +4,11 @@
 //! over [`simd::Simd`], instantiated for each instruction set; work is split by shape alone, so results are bit-equal
 //! for any number of threads. Imports: nothing of this project yet.
 
+pub mod hole_jit;
 pub mod isa;
 pub mod pool;
 pub mod simd;
+pub mod strip;
 
 pub use isa::Isa;
 pub use pool::Pool;
