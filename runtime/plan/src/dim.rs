@@ -140,7 +140,8 @@ impl Dim {
         let [(d, dc)] = other.terms.as_slice() else { return None };
         let mut terms = Vec::new();
         for (m, c) in &self.terms {
-            if c % dc != 0 {
+            // Checked: the least integer divided by -1 has no value.
+            if c.checked_rem(*dc)? != 0 {
                 return None;
             }
             let mut rest = m.clone();
