@@ -27,8 +27,8 @@ enum Atom {
 /// A product of atoms, sorted; the empty product is 1.
 type Monomial = Vec<Atom>;
 
-/// A dimension or any other integer that is known when building or when bound.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A dimension or any other integer that is known when building or when bound. The default is 0.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dim {
     /// Sum of `coefficient * monomial`; no coefficient is 0; sorted by monomial. A constant has at most one term.
     terms: Vec<(Monomial, i64)>,
@@ -294,6 +294,15 @@ impl Dim {
         out.sort();
         out.dedup();
         out
+    }
+
+    /// How much there is of it: terms, factors and what is inside of them. Readers of foreign text bound it.
+    pub(crate) fn weight(&self) -> usize {
+        let inside = |a: &Atom| match a {
+            Atom::Name(_) => 1,
+            Atom::FloorDiv(a, b) | Atom::Min(a, b) | Atom::Max(a, b) => 1 + a.weight() + b.weight(),
+        };
+        self.terms.iter().map(|(m, _)| 1 + m.iter().map(inside).sum::<usize>()).sum()
     }
 
     /// Product of many.

@@ -7,10 +7,12 @@
 pub mod bind;
 pub mod dim;
 pub mod dtype;
+pub mod extent;
 pub mod hole;
 pub mod plan;
 pub mod scalar;
 pub mod tensor;
+pub mod text;
 pub mod verify;
 
 pub use bind::{BindError, Bound, BoundEntry, BufferPlace, Port, bind};
@@ -20,4 +22,5 @@ pub use hole::{Hole, Inst, Reg};
 pub use plan::*;
 pub use scalar::ScalarOp;
 pub use tensor::{Data, Tensor, TensorError};
+pub use text::{TextError, parse};
 pub use verify::{Verified, Violation, verify};
