@@ -4,6 +4,7 @@
 //! over [`simd::Simd`], instantiated for each instruction set; work is split by shape alone, so results are bit-equal
 //! for any number of threads. Imports: nothing of this project yet.
 
+pub mod gemm;
 pub mod isa;
 pub mod pool;
 pub mod simd;
