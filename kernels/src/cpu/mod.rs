@@ -5,9 +5,11 @@
 //! for any number of threads. Imports: nothing of this project yet.
 
 pub mod gemm;
+pub mod hole_jit;
 pub mod isa;
 pub mod pool;
 pub mod simd;
+pub mod strip;
 
 pub use isa::Isa;
 pub use pool::Pool;
