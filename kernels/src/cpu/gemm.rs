@@ -62,20 +62,20 @@ impl Finish {
 /// One register tile's work.
 #[derive(Clone, Copy, Debug)]
 pub struct Tile {
-    /// `segments * rows` pointers: row `i` of segment `s` at `s * rows + i`; each has `depth` values.
-    pub a: *const *const f32,
+    /// Per segment `1 + rows` pointers: the panel of B at the segment's first k, and each row of A, `depth` values long.
+    pub table: *const *const f32,
     /// Elements between neighbours on the summed axis of A.
     pub a_step: isize,
     /// Pieces of the summed axis.
     pub segments: usize,
     /// Values per segment.
     pub depth: usize,
-    /// The panel at the first k.
-    pub b: *const f32,
     /// Elements from one k to the next in B.
     pub b_step: isize,
-    /// Starts from what is at `out` (then without finish) instead of 0.
-    pub carry: bool,
+    /// A partial tile to start from, or null to start from 0.
+    pub carry: *const f32,
+    /// Elements between rows of `carry`.
+    pub carry_row: isize,
     /// Where the tile goes.
     pub out: *mut f32,
     /// Elements between rows of `out`.
@@ -93,17 +93,18 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(t: &Tile) {
     unsafe {
         let tail = t.columns - (W - 1) * S::LANES;
         let mut acc = [[S::zero(); W]; R];
-        if t.carry {
+        if !t.carry.is_null() {
             for i in 0..R {
-                let p = t.out.offset(i as isize * t.out_row) as *const f32;
+                let p = t.carry.offset(i as isize * t.carry_row);
                 for j in 0..W {
                     acc[i][j] = if j + 1 == W { S::load_n(p.add(j * S::LANES), tail) } else { S::load(p.add(j * S::LANES)) };
                 }
             }
         }
-        let mut b = t.b;
         for s in 0..t.segments {
-            let rows: [*const f32; R] = std::array::from_fn(|i| *t.a.add(s * R + i));
+            let row = t.table.add(s * (R + 1));
+            let mut b = *row;
+            let rows: [*const f32; R] = std::array::from_fn(|i| *row.add(1 + i));
             if t.a_step == 1 {
                 for k in 0..t.depth {
                     step::<S, R, W>(&mut acc, &rows, k as isize, b);

@@ -4,10 +4,17 @@
 //! over [`simd::Simd`], instantiated for each instruction set; work is split by shape alone, so results are bit-equal
 //! for any number of threads. Imports: nothing of this project yet.
 
+pub mod axes;
+pub mod dot;
+mod dot_finish;
+mod dot_gemm;
+mod dot_pad;
 pub mod gemm;
 pub mod hole_jit;
+mod hole_strip;
 pub mod isa;
 pub mod pool;
+pub mod run_context;
 pub mod simd;
 pub mod strip;
 
