@@ -10,10 +10,19 @@ mod hole_loop;
 mod hole_split;
 #[cfg(test)]
 mod hole_tests;
+pub mod axes;
+pub mod dot;
+mod dot_finish;
+mod dot_gemm;
+mod dot_pad;
+pub mod gemm;
+pub mod hole_jit;
+mod hole_strip;
 pub mod isa;
 pub mod math;
 pub mod pool;
 pub mod random;
+pub mod run_context;
 pub mod simd;
 pub mod strip;
 
