@@ -7,3 +7,4 @@ pub mod diag;
 pub mod graph;
 pub mod names;
 pub mod pass;
+pub mod lower;
