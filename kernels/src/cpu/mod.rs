@@ -4,6 +4,7 @@
 //! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+pub mod contract;
 mod hole_emit;
 pub mod hole_jit;
 mod hole_loop;
@@ -19,12 +20,22 @@ pub mod gemm;
 pub mod hole_jit;
 mod hole_strip;
 pub mod isa;
+pub mod linalg;
+pub mod map;
 pub mod math;
+pub mod nest;
 pub mod pool;
+pub mod program;
 pub mod random;
 pub mod run_context;
+pub mod reduce;
+pub mod rows;
+pub mod run;
+pub mod scatter;
 pub mod simd;
+pub mod sort;
 pub mod strip;
 
 pub use isa::Isa;
 pub use pool::Pool;
+pub use program::Program;
