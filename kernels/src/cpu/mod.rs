@@ -5,24 +5,25 @@
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
 pub mod axes;
+mod depthwise;
+mod depthwise_tile;
 pub mod dot;
 mod dot_finish;
 mod dot_gemm;
 mod dot_pad;
 pub mod gemm;
-pub mod hole_jit;
-mod hole_strip;
 mod hole_emit;
 pub mod hole_jit;
 mod hole_loop;
 mod hole_split;
+mod hole_strip;
 #[cfg(test)]
 mod hole_tests;
 pub mod isa;
 pub mod math;
 pub mod pool;
-pub mod run_context;
 pub mod random;
+pub mod run_context;
 pub mod simd;
 pub mod strip;
 
