@@ -94,7 +94,7 @@ pub(super) struct RowWork {
     /// Stages so far.
     pub stages: Vec<RowStage<Dim>>,
     /// Which slot holds which reduction.
-    slots: Vec<(NodeId, Vec<Coord>, u32)>,
+    pub slots: Vec<(NodeId, Vec<Coord>, u32)>,
 }
 
 /// A kernel while its holes are written.
