@@ -6,12 +6,14 @@
 //! that is read was written before. Imports: the graph, `uad-plan`.
 
 mod affine;
+mod attention;
 mod choose;
 mod expr;
 mod facts;
 mod joins;
 mod loops;
 mod merge;
+mod region;
 mod template;
 #[cfg(test)]
 mod tests;
