@@ -1,12 +1,30 @@
-//! The CPU back end: SIMD microkernels chosen at run time, and the thread pool they share.
+//! The CPU back end: bound entries made into code and run on a pool of threads.
 //!
-//! In: raw pointers, extents and strides. Out: f32 values in place. Invariants: every kernel is one generic function
-//! over [`simd::Simd`], instantiated for each instruction set; work is split by shape alone, so results are bit-equal
-//! for any number of threads. Imports: nothing of this project yet.
+//! In: bound entries, raw pointers. Out: values in place. Invariants: every microkernel is one generic function
+//! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
+//! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+mod hole_emit;
+pub mod hole_jit;
+mod hole_loop;
+mod hole_split;
+#[cfg(test)]
+mod hole_tests;
+pub mod axes;
+pub mod dot;
+mod dot_finish;
+mod dot_gemm;
+mod dot_pad;
+pub mod gemm;
+pub mod hole_jit;
+mod hole_strip;
 pub mod isa;
+pub mod math;
 pub mod pool;
+pub mod random;
+pub mod run_context;
 pub mod simd;
+pub mod strip;
 
 pub use isa::Isa;
 pub use pool::Pool;

@@ -38,6 +38,9 @@ struct Checker<'a> {
     changes: Vec<Vec<bool>>,
 }
 
+/// Guards, and indices, of one access.
+const MOST_GUARDS: usize = 64;
+
 /// Operands that index operands that index operands ...
 const DEEPEST_INDEX: usize = 4;
 
@@ -328,4 +331,6 @@ fn check_access(k: &Kernel<Dim>, a: &Access<Dim>, what: &str, findings: &mut Fin
     let n = k.axes.len();
     let fits = a.strides.len() == n && a.guards.iter().all(|g| g.strides.len() == n);
     findings.check(fits, || format!("{what} has not one stride per axis"));
+    let few = a.guards.len() <= MOST_GUARDS && a.via.len() <= MOST_GUARDS;
+    findings.check(few, || format!("{what} has more than {MOST_GUARDS} guards or indices"));
 }
