@@ -94,7 +94,7 @@ pub(super) struct RowWork {
     /// Stages so far.
     pub stages: Vec<RowStage<Dim>>,
     /// Which slot holds which reduction.
-    slots: Vec<(NodeId, Vec<Coord>, u32)>,
+    pub slots: Vec<(NodeId, Vec<Coord>, u32)>,
 }
 
 /// A kernel while its holes are written.
@@ -103,8 +103,8 @@ pub(super) struct Frame<'a> {
     pub places: &'a [Option<Place>],
     pub extents: Vec<Dim>,
     pub reads: Vec<Access<Dim>>,
-    /// The node that stands in `Slot(0)`, at these coordinates.
-    pub anchor: Option<(NodeId, Vec<Coord>)>,
+    /// The node that stands in `Slot(0)`, at these coordinates (or where it is reached first).
+    pub anchor: Option<(NodeId, Option<Vec<Coord>>)>,
     /// Reductions that may become stages.
     pub reduces: &'a dyn Fn(NodeId) -> bool,
     /// Stages, or none where the kernel has no row.
@@ -390,11 +390,12 @@ impl<'a> Frame<'a> {
 
     /// A node that the kernel's template computes.
     fn slot(&mut self, code: &mut Code, n: NodeId, at: &Point) -> Pulled<Reg> {
-        if let Some((anchor, coords)) = &self.anchor
+        if let Some((anchor, coords)) = &mut self.anchor
             && *anchor == n
         {
             // Guards protect reads; a slot can be looked at anywhere.
-            return if *coords == at.coords { Ok(code.push(Inst::Slot(0))) } else { Err(Halt::Store(n)) };
+            let same = *coords.get_or_insert_with(|| at.coords.clone()) == at.coords;
+            return if same { Ok(code.push(Inst::Slot(0))) } else { Err(Halt::Store(n)) };
         }
         let node = self.graph.node(n);
         let Op::Reduce { op, axes } = &node.op else { return Err(Halt::Store(n)) };

@@ -6,7 +6,7 @@
 
 use uad_plan::{Body, Dim, Hole, Inst, Kernel};
 
-use super::affine::{Coord, Space};
+use super::affine::{Coord, Space, rough};
 use super::expr::{Place, Point};
 use super::{Halt, LowerError, Lowering, merge};
 use crate::graph::{NodeId, Op};
@@ -184,7 +184,7 @@ impl Lowering<'_> {
     /// Padding between elements: the value everywhere, then the elements at their steps.
     fn pad_between(&mut self, n: NodeId, place: &Place, constant: bool) -> Result<(), LowerError> {
         let node = self.graph.node(n);
-        let Op::Pad { lo, interior, value, .. } = &node.op else { return Ok(()) };
+        let Op::Pad { lo, hi, interior, value } = &node.op else { return Ok(()) };
         let arg = node.args[0];
         let from = &self.graph.ty(arg).shape;
         let order = self.facts.order[n.0 as usize].clone();
@@ -209,13 +209,18 @@ impl Lowering<'_> {
         let mut inner = place.clone();
         for k in 0..from.len() {
             let step = Dim::int(interior[k] + 1);
-            let cut = |d: &Dim| d.as_int().is_none_or(|v| v < 0);
             let (mut skip, mut count) = (Dim::int(0), from[k].clone());
-            if cut(&lo[k]) {
-                skip = lo[k].mul(&Dim::int(-1))?.ceil_div(&step)?.greater(&Dim::int(0));
+            // Negative padding cuts.
+            if rough(&hi[k]) < 0 {
+                count = count.lesser(&node.ty.shape[k].sub(&lo[k])?.ceil_div(&step)?);
             }
-            let fits = node.ty.shape[k].sub(&lo[k])?.ceil_div(&step)?;
-            count = count.lesser(&fits).sub(&skip)?.greater(&Dim::int(0));
+            if rough(&lo[k]) < 0 {
+                skip = lo[k].mul(&Dim::int(-1))?.ceil_div(&step)?;
+                count = count.sub(&skip)?;
+            }
+            if rough(&hi[k]) < 0 || rough(&lo[k]) < 0 {
+                count = count.greater(&Dim::int(0));
+            }
             let start = lo[k].add(&skip.mul(&step)?)?;
             inner.offset = inner.offset.add(&start.mul(&inner.strides[k])?)?;
             inner.strides[k] = inner.strides[k].mul(&step)?;

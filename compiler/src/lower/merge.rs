@@ -166,6 +166,12 @@ fn visit(k: &mut Kernel<Dim>, f: &mut impl FnMut(&mut BufferId, bool)) {
     }
 }
 
+/// Does it read a buffer that it writes, otherwise than at the very element that is written?
+pub(super) fn reads_what_it_writes(k: &Kernel<Dim>) -> bool {
+    let own = |r: &Access<Dim>, w: &Access<Dim>| matches!(k.body, Body::Map(_)) && r == w;
+    k.writes.iter().any(|w| k.reads.iter().any(|r| r.buffer == w.buffer && !own(r, w)))
+}
+
 fn names(k: &mut Kernel<Dim>, b: BufferId) -> bool {
     let mut hit = false;
     visit(k, &mut |x, _| hit |= *x == b);

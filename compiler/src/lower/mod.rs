@@ -6,18 +6,23 @@
 //! that is read was written before. Imports: the graph, `uad-plan`.
 
 mod affine;
+mod attention;
 mod choose;
 mod expr;
 mod facts;
 mod joins;
 mod loops;
 mod merge;
+mod region;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 
 use uad_plan::{Body, Buffer, BufferId, BufferKind, DType, Dim, DimError, Entry, Kernel};
 
+use crate::graph::verify::Verified;
 use crate::graph::{Graph, NodeId, Op, ScopeId};
 use affine::{Coord, ordered, row_major};
 use choose::Choice;
@@ -77,7 +82,8 @@ impl From<LowerError> for Halt {
 }
 
 /// Lowers one entry.
-pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Entry<Dim>, LowerError> {
+pub fn lower(graph: &Verified<&Graph>, options: LowerOptions) -> Result<Entry<Dim>, LowerError> {
+    let graph = graph.get();
     let mut memory = Memory::default();
     let mut work = Lowering::new(graph, options, &mut memory, false);
     work.run()?;

@@ -4,7 +4,7 @@
 //! element of the node once; where a value cannot be reached by an affine access it is stored first, and the kernel is
 //! tried again. Imports: coordinates, pulling, merging, the graph, `uad-plan`.
 
-use uad_plan::{Body, Dim, DotRole, Kernel, RowStage};
+use uad_plan::{Body, Dim, DotRole, Hole, Kernel, RowStage};
 
 use super::affine::{Coord, Reshaped, Space, reshape, reshape_strides, rough};
 use super::expr::{Frame, Place, Point, RowWork};
@@ -43,9 +43,18 @@ impl Lowering<'_> {
                 Template::Source => self.source(n, &place, &space),
                 Template::Rows { new } => self.rows(n, new, &place, &space),
                 Template::Dot(anchor) => self.dot(n, *anchor, &place, &space),
-                Template::Attention(anchor) => self.dot(n, *anchor, &place, &space),
+                Template::Attention(anchor) => self.attention(n, *anchor, &place, &space),
             };
             let next = match attempt {
+                Ok(kernel) if merge::reads_what_it_writes(&kernel) => {
+                    // By way of a buffer of its own.
+                    let order = self.facts.order[n.0 as usize].clone();
+                    let own = self.fresh(n, &order)?;
+                    self.compute(n, own.clone(), constant)?;
+                    let kernel = self.copy(n, &own, &place)?;
+                    self.emit(merge::tidy(kernel)?, constant);
+                    return Ok(());
+                }
                 Ok(kernel) => {
                     self.emit(merge::tidy(kernel)?, constant);
                     return Ok(());
@@ -82,6 +91,16 @@ impl Lowering<'_> {
         }
     }
 
+    /// From one place of the node's value to another.
+    fn copy(&self, n: NodeId, from: &Place, to: &Place) -> Result<Kernel<Dim>, LowerError> {
+        let space = Space::new(&self.graph.ty(n).shape);
+        let at = Point::at(space.coords()?);
+        let axes = space.extents().len();
+        let (read, write) = (from.access(&at, axes)?, to.access(&at, axes)?);
+        let body = Body::Map(Hole::load(0));
+        Ok(Kernel { reads: vec![read], writes: vec![write], ..self.kernel(n, space.extents(), body) })
+    }
+
     /// The first attempt's template.
     fn template(&self, n: NodeId) -> Result<Template, LowerError> {
         let anchor = self.choice.anchor[n.0 as usize]
@@ -105,7 +124,7 @@ impl Lowering<'_> {
                 Space::new(&order.iter().map(|k| shape[*k].clone()).chain(new.iter().cloned()).collect::<Vec<_>>())
             }
             Template::Dot(a) => Space::new(&Contraction::new(self, *a)?.dims),
-            Template::Attention(a) => Space::new(&Contraction::new(self, *a)?.dims),
+            Template::Attention(a) => self.attention_space(*a)?,
         })
     }
 
@@ -167,7 +186,7 @@ impl Lowering<'_> {
         }
         let at = Point::at(coords);
         let extents = space.extents();
-        let allowed = |m: NodeId| self.choice.reduces[m.0 as usize] == Some(n);
+        let allowed = |m: NodeId| m == n || self.choice.inside[m.0 as usize] == Some(n);
         let mut frame = self.frame(space);
         frame.reduces = &allowed;
         let row: Vec<usize> = if new.is_empty() {
@@ -214,7 +233,7 @@ impl Lowering<'_> {
         let b = frame.hole(b, &pick(&c.b))?;
         let identity: Vec<Coord> = at[..c.out].to_vec();
         let root = Point::at(self.follow(anchor, n, identity.clone(), &space.extents())?);
-        frame.anchor = Some((anchor, identity));
+        frame.anchor = Some((anchor, Some(identity)));
         let out = frame.hole(n, &root)?;
         let write = place.access(&root, frame.extents.len())?;
         let mut roles = Vec::new();
