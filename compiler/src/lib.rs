@@ -5,3 +5,5 @@
 
 pub mod diag;
 pub mod graph;
+pub mod model;
+pub mod source;
