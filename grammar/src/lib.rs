@@ -8,6 +8,8 @@ mod build;
 mod error;
 mod layout;
 mod parse;
+mod print;
 
 pub use error::SyntaxError;
 pub use parse::{parse, parse_expr};
+pub use print::print;
