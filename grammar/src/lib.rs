@@ -6,9 +6,11 @@
 pub mod ast;
 mod build;
 mod error;
+mod explain;
 mod layout;
 mod parse;
 mod print;
+mod reserved;
 
 pub use error::SyntaxError;
 pub use parse::{parse, parse_expr};

@@ -4,13 +4,7 @@
 
 use super::Printer;
 use crate::ast::{DimItem, Name, Type, TypeKind, ViewAxis};
-
-/// Words that are no names. Kept equal to `reserved` of the grammar by a test.
-pub(crate) const RESERVED: [&str; 37] = [
-    "use", "from", "type", "unit", "source", "fn", "block", "detector", "param", "slot", "input", "weight", "state",
-    "let", "stage", "minimise", "over", "with", "score", "iterate", "until", "if", "else", "for", "new", "frozen",
-    "as", "require", "training", "all", "true", "false", "and", "or", "not", "repeat", "each",
-];
+use crate::reserved::RESERVED;
 
 pub(super) fn is_plain_name(text: &str) -> bool {
     let mut bytes = text.bytes();
