@@ -4,3 +4,10 @@
 //! stops at the first error, knows no meaning (names are not resolved), does no I/O. Imports: nothing of this project.
 
 pub mod ast;
+mod build;
+mod error;
+mod layout;
+mod parse;
+
+pub use error::SyntaxError;
+pub use parse::{parse, parse_expr};
