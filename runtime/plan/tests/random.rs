@@ -359,12 +359,12 @@ proptest! {
                 break;
             }
         }
-        if let Ok(plan) = parse(&String::from_utf8_lossy(&text)) {
-            if let Ok(plan) = verify(plan) {
-                let dims = Binding::from([("b".to_string(), 3), ("n".to_string(), 2)]);
-                for e in &plan.entries {
-                    let _ = bind(&plan, &e.name, &dims);
-                }
+        if let Ok(plan) = parse(&String::from_utf8_lossy(&text))
+            && let Ok(plan) = verify(plan)
+        {
+            let dims = Binding::from([("b".to_string(), 3), ("n".to_string(), 2)]);
+            for e in &plan.entries {
+                let _ = bind(&plan, &e.name, &dims);
             }
         }
     }

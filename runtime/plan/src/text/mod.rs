@@ -35,9 +35,12 @@
 //! which is element `min(max($1, 0), 49)*256 + i1`. `0*3` in a constant is three zeros; a number in an f32 constant is
 //! the nearest f32 unless a `d` follows. Comments go from `//` to the end of the line.
 
+mod dims;
+mod kernels;
 mod lex;
 mod parse;
 mod print;
+mod reader;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -241,7 +241,7 @@ fn the_other_templates_have_rules() {
         "types of the writes",
     );
     entry(&with("scan [4] sum \"\" { value { r0 = true; yield r0 } write %z[i0] }"), "hole `value`");
-    entry(&with(&format!("cholesky [4] \"\" {{ $0 = %x[i0] write %y[i0] }}")), "the template needs 2 axes");
+    entry(&with("cholesky [4] \"\" { $0 = %x[i0] write %y[i0] }"), "the template needs 2 axes");
     entry(&with(&format!("cholesky [2, 4] \"\" {{ {x} write %y[4*i0 + i1] }}")), "not square");
     entry(&with("cholesky [4, 4] \"\" { write %y[4*i0 + i1] }"), "one f32 operand");
     entry(&with(&format!("eigh [4, 4] \"\" {{ {x} write %z[i1] }}")), "types of the writes");
