@@ -5,3 +5,6 @@
 
 pub mod diag;
 pub mod graph;
+pub mod names;
+pub mod pass;
+pub mod lower;
