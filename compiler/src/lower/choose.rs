@@ -165,7 +165,7 @@ impl Choice {
 fn is_anchor(g: &Graph, n: NodeId) -> bool {
     match &g.node(n).op {
         Op::Dot { contract, .. } => !contract.is_empty(),
-        Op::Reduce { .. } => true,
+        Op::Reduce { axes, .. } => !axes.is_empty(),
         _ => false,
     }
 }

@@ -3,6 +3,7 @@
 //! In: graphs as text. Out: snapshots of plans, counts of kernels. Imports: lowering, the text forms, verification.
 
 mod equal;
+mod random;
 
 use std::collections::BTreeMap;
 
