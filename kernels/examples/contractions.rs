@@ -9,13 +9,11 @@
 #[path = "../tests/naive/mod.rs"]
 mod naive;
 
-use naive::{Case, Ending, conv, depthwise, linear, noise};
+use naive::{Case, Ending, Memory, conv, depthwise, linear, noise};
 use std::time::Instant;
 use uad_kernels::cpu::dot::DotKernel;
 use uad_kernels::cpu::gemm::{Finish, Tile, panel_width, run_tile, tile_rows};
 use uad_kernels::cpu::hole_jit::HoleCompiler;
-use uad_kernels::cpu::run_context::RunContext;
-use uad_kernels::cpu::strip::DrawKey;
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::BufferId;
 
@@ -64,11 +62,10 @@ fn time(case: &Case, isa: Isa, threads: usize) -> f64 {
     let constant = |id: BufferId| id.0 == 1;
     let mut dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
     let code = holes.finish().expect("code");
-    let mut scratch = vec![0u8; dot.scratch().total(threads) + 64];
-    let shift = scratch.as_ptr().align_offset(64);
+    let need = dot.scratch();
+    let mut memory = Memory::new(need, threads);
     let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
-    let scratch = scratch[shift..].as_mut_ptr();
-    let ctx = RunContext { pool: &pool, code: &code, pointers: &pointers, scratch, draw: DrawKey::default() };
+    let ctx = memory.context(&pool, &code, &pointers, isa);
     // SAFETY: buffers are as long as their shapes say.
     unsafe {
         dot.pack(&ctx);

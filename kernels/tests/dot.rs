@@ -77,3 +77,22 @@ fn heads_are_split_in_the_result() {
         }
     }
 }
+
+#[test]
+fn depthwise_convolutions() {
+    for (b, c, h, w, k, stride, pad) in [
+        (1, 32, 9, 9, 3, 1, 1),
+        (2, 40, 8, 11, 3, 2, 1),
+        (1, 96, 7, 7, 5, 1, 2),
+        (1, 17, 10, 6, 5, 2, 2),
+        (2, 16, 6, 6, 7, 1, 3),
+        (1, 5, 6, 6, 3, 1, 1),
+        (1, 33, 3, 3, 3, 1, 0),
+        (1, 16, 2, 2, 3, 1, 1),
+    ] {
+        for ending in [Ending::Plain, Ending::BiasRelu, Ending::BiasResidual] {
+            check(&depthwise(b, c, h, w, k, stride, pad, ending), true);
+            check(&depthwise(b, c, h, w, k, stride, pad, ending), false);
+        }
+    }
+}

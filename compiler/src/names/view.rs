@@ -31,6 +31,17 @@ impl View {
         Ok(view)
     }
 
+    /// Our shape, where the foreign one alone gives it.
+    pub fn shape(&self, foreign: &[usize]) -> Option<Vec<usize>> {
+        if self.from.len() != foreign.len() {
+            return None;
+        }
+        let extent = |name: &String| {
+            self.from.iter().zip(foreign).find(|(names, _)| names.as_slice() == [name.clone()]).map(|(_, extent)| *extent)
+        };
+        self.to.iter().map(|names| names.iter().map(extent).product::<Option<usize>>()).collect()
+    }
+
     /// The foreign tensor with our axes. `ours` gives the extents that the foreign shape leaves open.
     pub fn apply(&self, tensor: &Tensor, ours: &[usize]) -> Result<Tensor, String> {
         let mut extents: BTreeMap<&str, usize> = BTreeMap::new();

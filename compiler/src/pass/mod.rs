@@ -100,7 +100,7 @@ impl PassOptions {
 }
 
 /// One line of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PassRun {
     /// The pass.
     pub pass: &'static str,

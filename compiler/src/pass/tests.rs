@@ -354,3 +354,21 @@ fn what_depends_on_stored_tensors_only() {
     .unwrap();
     assert_eq!(depends_only_on_stored(&graph), [true, false, true, false, false, false, false, true]);
 }
+
+#[test]
+fn random_graphs_stay_right_and_settle() {
+    for seed in 0..200 {
+        let graph = crate::graph::random::random(seed, 5 + seed as usize % 30);
+        let options = PassOptions { verify: VerifyLevel::Each, ..PassOptions::default() };
+        let mut last = None;
+        let result = optimise_logged(graph, &options, &mut |run, _| {
+            if run.changed {
+                last = Some(*run);
+            }
+        });
+        if let Err(e) = result {
+            panic!("seed {seed}: {e}");
+        }
+        assert!(last.is_none_or(|run| run.round < ROUNDS), "seed {seed}: {last:?}");
+    }
+}

@@ -5,6 +5,7 @@
 //! fastest in the result is N. Imports: the plans of the contraction in this folder, `uad-plan`.
 
 use super::axes::{Space, loads, sees};
+use super::depthwise::DepthwisePlan;
 use super::dot_gemm::{DotParts, GemmPlan};
 use super::dot_pad::Pad;
 use super::hole_jit::HoleCompiler;
@@ -19,6 +20,7 @@ pub struct DotKernel {
 
 enum Path {
     Gemm(Box<GemmPlan>),
+    Depthwise(Box<DepthwisePlan>),
 }
 
 impl DotKernel {
@@ -49,15 +51,16 @@ impl DotKernel {
             let draws = h.code.iter().any(|i| matches!(i, uad_plan::Inst::Draw { .. }));
             !draws && loaded.iter().all(|n| all_constant(reads, *n, &constant))
         };
-        let points =
-            |role: DotRole| (0..roles.len()).filter(|i| roles[*i] == role).map(|i| kernel.axes[i]).product::<i64>();
+        let points = |roles: &[DotRole], role: DotRole| -> i64 {
+            (0..roles.len()).filter(|i| roles[*i] == role).map(|i| kernel.axes[i]).product()
+        };
         let write = kernel.writes.first().ok_or("a dot without a result")?;
         let fastest = (0..roles.len())
             .filter(|i| matches!(roles[*i], DotRole::M | DotRole::N) && kernel.axes[*i] > 1)
             .min_by_key(|i| write.strides[*i].abs());
         let turned = fastest.is_some_and(|i| roles[i] == DotRole::M);
         let keeps = fixed(b) && !fixed(a);
-        if turned && (!keeps || points(DotRole::N) == 1) {
+        if turned && !write_is_batched(kernel, &roles) && (!keeps || points(&roles, DotRole::N) == 1) {
             std::mem::swap(&mut a, &mut b);
             for r in &mut roles {
                 *r = match *r {
@@ -69,7 +72,7 @@ impl DotKernel {
         }
         let b_constant = fixed(b);
         let first_load = loads(a).first().copied();
-        let gemm = |reads: &[Access<i64>], pad: Option<Pad>, holes: &mut HoleCompiler| {
+        let plan = |reads: &[Access<i64>], pad: Option<Pad>, holes: &mut HoleCompiler| {
             let weight = |role: DotRole, axis: usize| match role {
                 DotRole::K => first_load.map_or(0, |n| reads[n as usize].strides[axis].abs()),
                 _ => write.strides[axis].abs(),
@@ -78,11 +81,17 @@ impl DotKernel {
             let space = Space::new(&kernel.axes, &roles, &order, reads, &kernel.writes, &[a, b, out], weight)?;
             let (a, b, out) = (space.hole(a), space.hole(b), space.hole(out));
             let parts = DotParts { space: &space, a: &a, b: &b, out: &out, b_constant, pad, buffers };
-            GemmPlan::compile(parts, isa, holes)
+            if points(&roles, DotRole::N) == 1 && parts.pad.is_none() {
+                if let Some(p) = DepthwisePlan::compile(&parts, isa, holes)? {
+                    return Ok(Path::Depthwise(Box::new(p)));
+                }
+            }
+            Ok::<_, String>(Path::Gemm(Box::new(GemmPlan::compile(parts, isa, holes)?)))
         };
+        let batched = write_is_batched(kernel, &roles);
         // Guards on the innermost summed axis (a window axis) would be checked for every few elements: a padded copy
         // has none.
-        if let Some(n) = a.as_load() {
+        if let Some(n) = a.as_load().filter(|_| !batched) {
             let r = &reads[n as usize];
             let innermost = (0..roles.len())
                 .filter(|i| roles[*i] == DotRole::K && kernel.axes[*i] > 1)
@@ -96,19 +105,20 @@ impl DotKernel {
                 if let Some((pad, copy)) = Pad::plan(r, &only, work) {
                     let mut reads = reads.clone();
                     reads[n as usize] = copy;
-                    if let Ok(plan) = gemm(&reads, Some(pad), holes) {
-                        return Ok(DotKernel { path: Path::Gemm(Box::new(plan)) });
+                    if let Ok(path) = plan(&reads, Some(pad), holes) {
+                        return Ok(DotKernel { path });
                     }
                 }
             }
         }
-        Ok(DotKernel { path: Path::Gemm(Box::new(gemm(reads, None, holes)?)) })
+        Ok(DotKernel { path: plan(reads, None, holes)? })
     }
 
     /// Scratch of a call.
     pub fn scratch(&self) -> Scratch {
         match &self.path {
             Path::Gemm(p) => p.scratch(),
+            Path::Depthwise(p) => p.scratch(),
         }
     }
 
@@ -120,6 +130,8 @@ impl DotKernel {
         match &mut self.path {
             // SAFETY: the caller's contract.
             Path::Gemm(p) => unsafe { p.pack(ctx) },
+            // SAFETY: as above.
+            Path::Depthwise(p) => unsafe { p.pack(ctx) },
         }
     }
 
@@ -131,6 +143,8 @@ impl DotKernel {
         match &self.path {
             // SAFETY: the caller's contract.
             Path::Gemm(p) => unsafe { p.run(ctx) },
+            // SAFETY: as above.
+            Path::Depthwise(p) => unsafe { p.run(ctx) },
         }
     }
 }
@@ -138,4 +152,12 @@ impl DotKernel {
 fn all_constant(reads: &[Access<i64>], n: u32, constant: &impl Fn(BufferId) -> bool) -> bool {
     let Some(r) = reads.get(n as usize) else { return false };
     constant(r.buffer) && r.via.iter().all(|v| v.read != n && all_constant(reads, v.read, constant))
+}
+
+/// Is a batch axis the fastest in the result?
+fn write_is_batched(kernel: &Kernel<i64>, roles: &[DotRole]) -> bool {
+    let strides = kernel.writes.first().map(|w| &w.strides);
+    let fastest = (0..roles.len()).filter(|i| roles[*i] != DotRole::K && kernel.axes[*i] > 1);
+    let fastest = fastest.min_by_key(|i| strides.map_or(0, |s| s[*i].abs()));
+    fastest.is_some_and(|i| roles[i] == DotRole::Batch)
 }

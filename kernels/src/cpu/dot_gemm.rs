@@ -502,7 +502,7 @@ impl GemmPlan {
 
     unsafe fn strips<'a>(&self, ctx: &'a RunContext<'a>, worker: usize) -> StripContext<'a> {
         // SAFETY: the scratch of a worker is as long as `scratch` says.
-        let scratch = unsafe { ctx.scratch.add(self.scratch().of_worker(worker) + self.layout.strip) };
+        let scratch = unsafe { ctx.scratch.add(worker * ctx.scratch_bytes + self.layout.strip) };
         StripContext { code: ctx.code, pointers: ctx.pointers, draw: &ctx.draw, scratch }
     }
 
@@ -516,11 +516,11 @@ impl GemmPlan {
         unsafe {
             if let (Some(pad), Left::Direct { access, .. }) = (&self.pad, &self.left) {
                 let source = access.buffer.0 as usize;
-                let copy = |_, t| pad.copy(t, ctx.pointers[source] as *const f32, ctx.scratch.cast());
+                let copy = |_, t| pad.copy(t, ctx.pointers[source] as *const f32, ctx.shared.cast());
                 ctx.pool.run(pad.tasks(), &copy);
             }
             if matches!(self.right, Right::PerCall(..)) {
-                self.pack_panels(ctx, ctx.scratch.add(self.layout.panels).cast());
+                self.pack_panels(ctx, ctx.shared.add(self.layout.panels).cast());
             }
             let tasks = self.batches * self.row_blocks * self.groups;
             ctx.pool.run(tasks, &|worker, t| {
@@ -542,7 +542,7 @@ impl GemmPlan {
             let (r0, r1) = (cut(block, self.row_blocks, self.m), cut(block + 1, self.row_blocks, self.m));
             let many = self.panels.len();
             let (p0, p1) = (cut(group, self.groups, many), cut(group + 1, self.groups, many));
-            let mine = ctx.scratch.add(self.scratch().of_worker(worker));
+            let mine = ctx.scratch.add(worker * ctx.scratch_bytes);
             let table: *mut *const f32 = mine.cast();
             let sums: *mut f32 = mine.add(self.layout.sums).cast();
             let left: *mut f32 = mine.add(self.layout.left).cast();
@@ -554,7 +554,7 @@ impl GemmPlan {
             let panels: *const f32 = match &self.right {
                 Right::Constant(..) => self.packed.pointer().add(batch * self.panels_len),
                 Right::PerCall(..) => {
-                    (ctx.scratch.add(self.layout.panels) as *const f32).add(batch * self.panels_len)
+                    (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len)
                 }
                 Right::Direct { access, .. } => {
                     let base = ctx.pointers[access.buffer.0 as usize] as *const f32;
@@ -691,7 +691,7 @@ impl GemmPlan {
                 Left::Direct { access, offsets, guards, step, row } => (access, offsets, guards, *step, *row),
             };
             let base = match &self.pad {
-                Some(_) => ctx.scratch as *const f32,
+                Some(_) => ctx.shared as *const f32,
                 None => ctx.pointers[access.buffer.0 as usize] as *const f32,
             };
             let from = piece.from as isize * step;

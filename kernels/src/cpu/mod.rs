@@ -4,6 +4,7 @@
 //! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+pub mod contract;
 mod hole_emit;
 pub mod hole_jit;
 mod hole_loop;
@@ -11,6 +12,8 @@ mod hole_split;
 #[cfg(test)]
 mod hole_tests;
 pub mod axes;
+mod depthwise;
+mod depthwise_tile;
 pub mod dot;
 mod dot_finish;
 mod dot_gemm;
@@ -18,13 +21,32 @@ mod dot_pad;
 pub mod gemm;
 pub mod hole_jit;
 mod hole_strip;
+mod hole_emit;
+pub mod hole_jit;
+mod hole_loop;
+mod hole_split;
+mod hole_strip;
+#[cfg(test)]
+mod hole_tests;
 pub mod isa;
+pub mod linalg;
+pub mod map;
 pub mod math;
+pub mod nest;
 pub mod pool;
+pub mod program;
+pub mod random;
+pub mod run_context;
+pub mod reduce;
+pub mod rows;
+pub mod run;
+pub mod scatter;
 pub mod random;
 pub mod run_context;
 pub mod simd;
+pub mod sort;
 pub mod strip;
 
 pub use isa::Isa;
 pub use pool::Pool;
+pub use program::Program;

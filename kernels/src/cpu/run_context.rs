@@ -1,9 +1,10 @@
 //! What a compiled kernel runs with.
 //!
-//! In: everything that changes from call to call. Out: nothing. Invariants: scratch is `Scratch::shared` bytes, then
-//! `Scratch::worker` bytes for every worker of the pool, all 64-byte aligned. Imports: the pool, compiled holes.
+//! In: everything that changes from call to call. Out: nothing. Invariants: scratch is as large as
+//! [`Scratch`] says, on 64-byte boundaries. Imports: the pool, compiled holes.
 
 use super::hole_jit::HoleCode;
+use super::isa::Isa;
 use super::pool::Pool;
 use super::strip::DrawKey;
 
@@ -12,14 +13,22 @@ use super::strip::DrawKey;
 pub struct RunContext<'a> {
     /// Who does the work.
     pub pool: &'a Pool,
-    /// Compiled holes.
-    pub code: &'a HoleCode,
     /// One per buffer of the entry, valid for its extent.
     pub pointers: &'a [*mut u8],
-    /// At least [`Scratch::total`] bytes, 64-byte aligned, used by nobody else during the call.
-    pub scratch: *mut u8,
+    /// Compiled holes.
+    pub code: &'a HoleCode,
     /// What draws depend on.
     pub draw: DrawKey,
+    /// The instruction set of microkernels.
+    pub isa: Isa,
+    /// Scratch of worker 0; the others follow.
+    pub scratch: *mut u8,
+    /// Bytes per worker, a multiple of 64.
+    pub scratch_bytes: usize,
+    /// Scratch that all workers share.
+    pub shared: *mut u8,
+    /// Bytes of it.
+    pub shared_bytes: usize,
 }
 
 // SAFETY: what the pointers reach is shared between tasks under the contract of the kernels: a task writes only what
@@ -33,18 +42,6 @@ pub struct Scratch {
     pub shared: usize,
     /// Bytes of each worker.
     pub worker: usize,
-}
-
-impl Scratch {
-    /// Bytes for a pool of this many threads.
-    pub fn total(self, threads: usize) -> usize {
-        round(self.shared) + threads * round(self.worker)
-    }
-
-    /// Where the scratch of a worker starts.
-    pub fn of_worker(self, worker: usize) -> usize {
-        round(self.shared) + worker * round(self.worker)
-    }
 }
 
 /// Rounded up to a cache line.

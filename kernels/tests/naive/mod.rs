@@ -4,15 +4,15 @@
 //! Imports: `uad-kernels`, `uad-plan`.
 
 use uad_kernels::cpu::dot::DotKernel;
-use uad_kernels::cpu::hole_jit::HoleCompiler;
-use uad_kernels::cpu::run_context::RunContext;
+use uad_kernels::cpu::hole_jit::{HoleCode, HoleCompiler};
+use uad_kernels::cpu::run_context::{RunContext, Scratch};
 use uad_kernels::cpu::strip::DrawKey;
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::DotRole::{Batch, K, M, N};
 use uad_plan::*;
 
 /// Are holes compiled yet?
-pub const COMPILED_HOLES: bool = false;
+pub const COMPILED_HOLES: bool = true;
 
 /// A kernel with its buffers.
 pub struct Case {
@@ -248,11 +248,10 @@ pub fn check(case: &Case, b_constant: bool) {
             let constant = |id: BufferId| b_constant && id.0 == 1;
             let mut dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).unwrap();
             let code = holes.finish().unwrap();
-            let mut scratch = vec![0u8; dot.scratch().total(threads) + 64];
-            let shift = scratch.as_ptr().align_offset(64);
+            let need = dot.scratch();
+            let mut memory = Memory::new(need, threads);
             let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
-            let scratch = scratch[shift..].as_mut_ptr();
-            let ctx = RunContext { pool: &pool, code: &code, pointers: &pointers, scratch, draw: DrawKey::default() };
+            let ctx = memory.context(&pool, &code, &pointers, isa);
             // SAFETY: buffers are as long as their shapes say.
             unsafe {
                 dot.pack(&ctx);
@@ -269,5 +268,32 @@ pub fn check(case: &Case, b_constant: bool) {
                 Some(f) => assert!(*f == bits, "{}: {threads} threads differ", isa.name()),
             }
         }
+    }
+}
+
+/// Scratch memory of a call.
+pub struct Memory {
+    bytes: Vec<u8>,
+    need: Scratch,
+}
+
+impl Memory {
+    pub fn new(need: Scratch, threads: usize) -> Memory {
+        let need = Scratch { shared: need.shared.next_multiple_of(64), worker: need.worker.next_multiple_of(64) };
+        Memory { bytes: vec![0xff; need.shared + need.worker * threads + 64], need }
+    }
+
+    pub fn context<'a>(
+        &'a mut self,
+        pool: &'a Pool,
+        code: &'a HoleCode,
+        pointers: &'a [*mut u8],
+        isa: Isa,
+    ) -> RunContext<'a> {
+        let shift = self.bytes.as_ptr().align_offset(64);
+        let shared = self.bytes[shift..].as_mut_ptr();
+        let scratch = shared.wrapping_add(self.need.shared);
+        let (scratch_bytes, shared_bytes) = (self.need.worker, self.need.shared);
+        RunContext { pool, pointers, code, draw: DrawKey::default(), isa, scratch, scratch_bytes, shared, shared_bytes }
     }
 }

@@ -4,7 +4,7 @@
 //! where in such a file the bundle stands. Invariants: the bundle begins on a 64-byte boundary of the file, so that mapped
 //! tensors are aligned as in a bundle of its own. Imports: whole.
 
-use std::io;
+use std::io::{self, Read, Seek};
 use std::ops::Range;
 use std::path::Path;
 
@@ -17,6 +17,18 @@ pub fn bundle_in(file: &[u8]) -> Option<Range<usize>> {
     let (bundle, start) = rest.split_last_chunk::<8>()?;
     let start = usize::try_from(u64::from_le_bytes(*start)).ok()?;
     (magic == MAGIC && start < bundle.len()).then_some(start..bundle.len())
+}
+
+/// Does this file end as one made by [`write`]? Reads eight bytes.
+pub fn carries_bundle(path: &Path) -> bool {
+    let end = || -> io::Result<[u8; 8]> {
+        let mut file = std::fs::File::open(path)?;
+        file.seek(io::SeekFrom::End(-8))?;
+        let mut magic = [0; 8];
+        file.read_exact(&mut magic)?;
+        Ok(magic)
+    };
+    end().is_ok_and(|m| m == *MAGIC)
 }
 
 /// Writes runner and bundle as one executable.

@@ -6,7 +6,8 @@
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::Path;
 
-use image::{ImageReader, Limits, RgbImage};
+pub use image::RgbImage;
+use image::{ImageReader, Limits};
 
 use super::ReadError;
 

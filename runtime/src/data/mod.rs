@@ -8,6 +8,7 @@ pub mod files;
 pub mod image;
 pub mod pipeline;
 pub mod resize;
+pub mod texture;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
