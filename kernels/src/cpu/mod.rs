@@ -21,6 +21,7 @@ mod hole_strip;
 mod hole_tests;
 pub mod isa;
 pub mod math;
+mod panel;
 pub mod pool;
 pub mod random;
 pub mod run_context;
