@@ -4,6 +4,7 @@
 //! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+pub mod attention;
 pub mod axes;
 mod depthwise;
 mod depthwise_tile;
@@ -26,6 +27,7 @@ pub mod pool;
 pub mod random;
 pub mod run_context;
 pub mod simd;
+mod softmax;
 pub mod strip;
 
 pub use isa::Isa;
