@@ -4,6 +4,7 @@
 //! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+pub mod attention;
 pub mod axes;
 pub mod contract;
 mod depthwise;
@@ -25,6 +26,7 @@ pub mod linalg;
 pub mod map;
 pub mod math;
 pub mod nest;
+mod panel;
 pub mod pool;
 pub mod program;
 pub mod random;
@@ -34,6 +36,7 @@ pub mod run;
 pub mod run_context;
 pub mod scatter;
 pub mod simd;
+mod softmax;
 pub mod sort;
 pub mod strip;
 
