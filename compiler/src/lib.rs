@@ -5,6 +5,8 @@
 
 pub mod diag;
 pub mod graph;
+pub mod compile;
+pub mod library;
 pub mod names;
 pub mod pass;
 pub mod lower;
