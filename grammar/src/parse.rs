@@ -17,6 +17,9 @@ use crate::layout::{ITEM_WORDS, Layout, Mark, REPORTED, lay_out};
 #[grammar = "../uad.pest"]
 pub(crate) struct Grammar;
 
+/// A chunk in which this many statements fail only where they stand is given up.
+const MAX_TRIES: usize = 16;
+
 /// Stands for text that could not be parsed.
 const HOLE: u8 = 1;
 
@@ -84,7 +87,7 @@ pub fn parse_expr(source: &str) -> Result<Expr, SyntaxError> {
             }
         }
         Err(error) => {
-            mender.report(0, text.len(), &error);
+            mender.report(0, text.len(), place(&error), &error);
             let fallback = SyntaxError::new(Span::new(0, source.len()), "expected an expression", "here");
             Err(mender.layout.errors.pop().unwrap_or(fallback))
         }
@@ -154,6 +157,9 @@ impl Mender<'_> {
                 }
             }
         }
+        if depth > 0 {
+            bodies.push((from, end));
+        }
         bodies
     }
 
@@ -169,10 +175,36 @@ impl Mender<'_> {
                 }
             }
         }
-        // Even where no whole chunk became a hole, something inside one may have.
-        let Err(error) = self.attempt(rule, start, end) else { return true };
-        self.report(start, end, &error);
-        false
+        // Even where no whole chunk became a hole, something inside one may have. And a chunk that parses alone may not
+        // where it stands.
+        let mut tries = 0;
+        loop {
+            let Err(error) = self.attempt(rule, start, end) else { return true };
+            let at = start + place(&error);
+            match self.chunk_at(start, end, at) {
+                Some((first, last)) if tries < MAX_TRIES && self.layout.text[first] != HOLE => {
+                    self.report(first, last, at, &error);
+                    self.layout.text[first..last].fill(HOLE);
+                    tries += 1;
+                }
+                _ => {
+                    self.report(start, end, at, &error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// The innermost chunk of a body in `start..end` that holds the place.
+    fn chunk_at(&self, mut start: usize, mut end: usize, at: usize) -> Option<(usize, usize)> {
+        let holds = |(first, last): &(usize, usize)| *first <= at && at <= *last;
+        let mut found = None;
+        while let Some((from, to)) = self.bodies(start, end).into_iter().find(holds) {
+            let Some(chunk) = self.chunks(from, to).into_iter().find(holds) else { break };
+            found = Some(chunk);
+            (start, end) = chunk;
+        }
+        found
     }
 
     fn attempt(&self, rule: Rule, start: usize, end: usize) -> Result<(), Box<pest::error::Error<Rule>>> {
@@ -191,8 +223,8 @@ impl Mender<'_> {
         );
     }
 
-    fn report(&mut self, base: usize, end: usize, error: &pest::error::Error<Rule>) {
-        let at = (base + place(error)).min(end);
+    fn report(&mut self, base: usize, end: usize, at: usize, error: &pest::error::Error<Rule>) {
+        let at = at.min(end);
         // What stands in a reported bracket's or a hole's place has had its message.
         if self.layout.text.get(at).is_some_and(|b| *b == REPORTED || *b == HOLE) {
             return;

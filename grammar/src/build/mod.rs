@@ -105,7 +105,6 @@ impl<'s> Builder<'s> {
     fn span(&self, node: &Node<'_>) -> Span {
         let span = node.as_span();
         let end = self.source.len();
-        // The text may be longer than the source by the braces that close what the source leaves open.
         Span::new((self.base + span.start()).min(end), (self.base + trimmed_end(node)).min(end))
     }
 
