@@ -151,7 +151,10 @@ impl<'t> Failure<'t> {
         } else {
             1
         };
-        let begin = end.saturating_sub(length);
+        let mut begin = end.saturating_sub(length);
+        while !self.source.is_char_boundary(begin) {
+            begin -= 1;
+        }
         (begin, self.source.get(begin..end).unwrap_or(""))
     }
 
