@@ -179,9 +179,13 @@ impl<'t> Failure<'t> {
                 SyntaxError::new(span, "`=` in an argument list", "an argument is named with `:`")
                     .help(format!("write `{before}: …`")),
             ),
-            Found::Sign("=") if self.wants(Rule::colon) && !self.wants(Rule::equals) && is_word(before) => Some(
+            _ if self.wants_only_a_type() && is_word(before) && !RESERVED.contains(&before) => Some(
                 SyntaxError::new(span, format!("`{before}` has no type"), "expected `: TYPE` first")
-                    .help(format!("write `{before}: int = …`, `{before}: f32[b, c] = …` or the like")),
+                    .help(format!("write `{before}: int`, `{before}: f32[b, c]` or the like")),
+            ),
+            Found::Sign(",") if self.begins_like_an_output() => Some(
+                SyntaxError::new(span, format!("`{first} = …` in a list"), "more follows")
+                    .help(format!("fields of a variant and settings of a stage are written `{first}: …`")),
             ),
             Found::Sign("=") if open != Some(b'(') && self.wants(Rule::becomes) => Some(
                 SyntaxError::new(span, "`=` outside of a declaration", "not an assignment")
@@ -279,6 +283,18 @@ impl<'t> Failure<'t> {
 
     fn wants(&self, rule: Rule) -> bool {
         self.expected.contains(&rule)
+    }
+
+    /// Nothing but the colon before a type could have stood here.
+    fn wants_only_a_type(&self) -> bool {
+        self.wants(Rule::colon) && self.expected.iter().all(|r| *r == Rule::colon || phrase(*r) == Phrase::Nothing)
+    }
+
+    /// `NAME = …`.
+    fn begins_like_an_output(&self) -> bool {
+        let first = self.first_word();
+        let after = self.source.get(self.chunk.0 + first.len()..).unwrap_or("").trim_start();
+        !first.is_empty() && !RESERVED.contains(&first) && after.starts_with('=') && !after.starts_with("==")
     }
 
     fn wants_name(&self) -> bool {
