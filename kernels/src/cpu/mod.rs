@@ -1,12 +1,52 @@
-//! The CPU back end: SIMD microkernels chosen at run time, and the thread pool they share.
+//! The CPU back end: bound entries made into code and run on a pool of threads.
 //!
-//! In: raw pointers, extents and strides. Out: f32 values in place. Invariants: every kernel is one generic function
-//! over [`simd::Simd`], instantiated for each instruction set; work is split by shape alone, so results are bit-equal
-//! for any number of threads. Imports: nothing of this project yet.
+//! In: bound entries, raw pointers. Out: values in place. Invariants: every microkernel is one generic function
+//! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
+//! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+pub mod contract;
+mod hole_emit;
+pub mod hole_jit;
+mod hole_loop;
+mod hole_split;
+#[cfg(test)]
+mod hole_tests;
+pub mod axes;
+mod depthwise;
+mod depthwise_tile;
+pub mod dot;
+mod dot_finish;
+mod dot_gemm;
+mod dot_pad;
+pub mod gemm;
+pub mod hole_jit;
+mod hole_strip;
+mod hole_emit;
+pub mod hole_jit;
+mod hole_loop;
+mod hole_split;
+mod hole_strip;
+#[cfg(test)]
+mod hole_tests;
 pub mod isa;
+pub mod linalg;
+pub mod map;
+pub mod math;
+pub mod nest;
 pub mod pool;
+pub mod program;
+pub mod random;
+pub mod run_context;
+pub mod reduce;
+pub mod rows;
+pub mod run;
+pub mod scatter;
+pub mod random;
+pub mod run_context;
 pub mod simd;
+pub mod sort;
+pub mod strip;
 
 pub use isa::Isa;
 pub use pool::Pool;
+pub use program::Program;

@@ -27,8 +27,8 @@ enum Atom {
 /// A product of atoms, sorted; the empty product is 1.
 type Monomial = Vec<Atom>;
 
-/// A dimension or any other integer that is known when building or when bound.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A dimension or any other integer that is known when building or when bound. The default is 0.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dim {
     /// Sum of `coefficient * monomial`; no coefficient is 0; sorted by monomial. A constant has at most one term.
     terms: Vec<(Monomial, i64)>,
@@ -140,7 +140,8 @@ impl Dim {
         let [(d, dc)] = other.terms.as_slice() else { return None };
         let mut terms = Vec::new();
         for (m, c) in &self.terms {
-            if c % dc != 0 {
+            // Checked: the least integer divided by -1 has no value.
+            if c.checked_rem(*dc)? != 0 {
                 return None;
             }
             let mut rest = m.clone();
@@ -293,6 +294,15 @@ impl Dim {
         out.sort();
         out.dedup();
         out
+    }
+
+    /// How much there is of it: terms, factors and what is inside of them. Readers of foreign text bound it.
+    pub(crate) fn weight(&self) -> usize {
+        let inside = |a: &Atom| match a {
+            Atom::Name(_) => 1,
+            Atom::FloorDiv(a, b) | Atom::Min(a, b) | Atom::Max(a, b) => 1 + a.weight() + b.weight(),
+        };
+        self.terms.iter().map(|(m, _)| 1 + m.iter().map(inside).sum::<usize>()).sum()
     }
 
     /// Product of many.

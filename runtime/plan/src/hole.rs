@@ -4,6 +4,7 @@
 //! Invariants (checked by `verify`): straight-line code in SSA form; an argument names an earlier instruction; operand,
 //! axis and slot numbers exist; types fit the scalar table. A hole sees scalars and indices only, never memory.
 
+use crate::dtype::DType;
 use crate::scalar::ScalarOp;
 
 /// The number of an instruction in its hole, and of its value.
@@ -79,6 +80,48 @@ impl<D> Hole<D> {
             ([Inst::Load(n)], [Reg(0)]) => Some(*n),
             _ => None,
         }
+    }
+
+    /// The dtype of every instruction, for read operands and slots of these dtypes; or what breaks the rules.
+    pub fn types(&self, loads: &[DType], slots: &[DType]) -> Result<Vec<DType>, String> {
+        let mut types: Vec<DType> = Vec::with_capacity(self.code.len());
+        for (i, inst) in self.code.iter().enumerate() {
+            let of = |r: &Reg| {
+                types.get(r.0 as usize).copied().ok_or_else(|| format!("r{i} uses r{}, which is not before it", r.0))
+            };
+            let found = match inst {
+                Inst::Load(n) => *loads
+                    .get(*n as usize)
+                    .ok_or_else(|| format!("r{i} loads operand {n}, there are {}", loads.len()))?,
+                Inst::Slot(n) => {
+                    *slots.get(*n as usize).ok_or_else(|| format!("r{i} takes slot {n}, there are {}", slots.len()))?
+                }
+                Inst::Index(_) | Inst::I32(_) | Inst::Size(_) => DType::I32,
+                Inst::F32(_) => DType::F32,
+                Inst::Bool(_) => DType::Bool,
+                Inst::Op(op, args) => {
+                    let args = args.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+                    op.result(&args).ok_or_else(|| {
+                        let args: Vec<_> = args.iter().map(|a| a.name()).collect();
+                        format!("r{i}: `{}` does not take ({})", op.name(), args.join(", "))
+                    })?
+                }
+                Inst::Draw { lane, element, sample, .. } => {
+                    if *lane > 3 {
+                        return Err(format!("r{i} draws word {lane} of four"));
+                    }
+                    if of(element)? != DType::I32 || of(sample)? != DType::I32 {
+                        return Err(format!("r{i}: the element and the sample of a draw are i32"));
+                    }
+                    DType::F32
+                }
+            };
+            types.push(found);
+        }
+        if let Some(r) = self.results.iter().find(|r| r.0 as usize >= types.len()) {
+            return Err(format!("the result r{} does not exist", r.0));
+        }
+        Ok(types)
     }
 
     /// The same hole with every dimension mapped.

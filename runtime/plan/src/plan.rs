@@ -314,6 +314,24 @@ pub enum AttentionRole {
     E,
 }
 
+impl<D> Body<D> {
+    /// The holes of the template (not those of a loop's body), in the order of the text form.
+    pub fn holes(&self) -> Vec<&Hole<D>> {
+        match self {
+            Body::Map(h) | Body::ScatterAdd(h) | Body::ArgSort { key: h, .. } | Body::Scan { value: h, .. } => vec![h],
+            Body::Rows { stages, .. } => stages
+                .iter()
+                .map(|s| match s {
+                    RowStage::Reduce(_, h) | RowStage::Map(_, h) | RowStage::Emit(_, h) => h,
+                })
+                .collect(),
+            Body::Dot { a, b, out, .. } => vec![a, b, out],
+            Body::Attention { q, k, score, v, out, .. } => vec![q, k, score, v, out],
+            Body::Loop { .. } | Body::Eigh | Body::Cholesky => vec![],
+        }
+    }
+}
+
 impl ReduceOp {
     /// The name in text forms.
     pub fn name(self) -> &'static str {
