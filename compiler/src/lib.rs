@@ -8,3 +8,5 @@ pub mod graph;
 pub mod names;
 pub mod pass;
 pub mod lower;
+pub mod model;
+pub mod source;
