@@ -212,12 +212,13 @@ fn columns(rows: &[Vec<usize>], slots: &[Slot], near: &[[Vec<usize>; 2]]) -> Vec
             at += slots[*s].width + BESIDE;
         }
     }
-    for sweep in 0..24 {
-        let down = sweep % 2 == 0;
+    // First from layer to layer, then between both neighbours, at last straight down.
+    for sweep in 0..28 {
+        let down = sweep % 2 == 0 || sweep >= 24;
         let all: Vec<usize> = if down { (0..rows.len()).collect() } else { (0..rows.len()).rev().collect() };
         for r in all {
             let want = |s: usize| {
-                let of: Vec<usize> = if sweep < 16 {
+                let of: Vec<usize> = if !(16..24).contains(&sweep) {
                     near[s][usize::from(!down)].clone()
                 } else {
                     near[s].iter().flatten().copied().collect()

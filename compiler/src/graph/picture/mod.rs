@@ -117,18 +117,3 @@ mod tests {
         let _ = svg(&Graph::default(), &PictureOptions::default());
     }
 }
-#[cfg(test)]
-mod zz {
-    use super::*;
-    #[test]
-    fn zz() {
-        std::fs::write("/tmp/det.svg", svg(&tests::detector(), &PictureOptions::default())).unwrap();
-        std::fs::write("/tmp/rnd.svg", svg(&crate::graph::random::random(5, 60), &PictureOptions::default())).unwrap();
-        if let Ok(text) = std::fs::read_to_string("/tmp/g.uadg") {
-            let g = crate::graph::text::parse(&text).unwrap();
-            for depth in 1..4 {
-                std::fs::write(format!("/tmp/g{depth}.svg"), svg(&g, &PictureOptions { depth })).unwrap();
-            }
-        }
-    }
-}

@@ -19,18 +19,19 @@ const TITLE: f64 = 34.0;
 const STYLE: &str = "\
 text{font-family:ui-sans-serif,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;fill:#0f172a}\
 .t{font-size:12.5px;font-weight:600}.s{font-size:10px;fill:#64748b}\
-.e{font-size:9.5px;fill:#475569;stroke:#fff;stroke-width:3px;paint-order:stroke;stroke-linejoin:round}\
+.e{font-size:9.5px;fill:#475569}.w{font-size:9.5px;stroke:#fff;stroke-width:3px;stroke-linejoin:round}\
+.o{font-size:11px;font-weight:500;fill:#334155}\
 .n{font-size:11px;font-weight:700;fill:#fff}.h{font-size:17px;font-weight:700}\
 .l{fill:none;stroke:#94a3b8;stroke-width:1.4}.p{fill:none;stroke:#cbd5e1;stroke-width:1.2}\
 .b{fill:none;stroke:#f59e0b;stroke-width:1.3;stroke-dasharray:5 3}";
 
-/// Fill and border of a block, by its name.
+/// Fill and border of blocks.
 const COLOURS: [(&str, &str); 8] = [
     ("#eef2ff", "#6366f1"),
     ("#ecfeff", "#0891b2"),
     ("#fdf4ff", "#c026d3"),
     ("#fff7ed", "#ea580c"),
-    ("#f0fdf4", "#16a34a"),
+    ("#f0fdfa", "#0d9488"),
     ("#fef2f2", "#dc2626"),
     ("#f5f3ff", "#7c3aed"),
     ("#fefce8", "#ca8a04"),
@@ -43,12 +44,7 @@ fn colours(unit: &Unit) -> (&'static str, &'static str) {
         Kind::Writes => ("#fef9c3", "#a16207"),
         Kind::Function => ("#f8fafc", "#64748b"),
         Kind::Operations | Kind::Root => ("#ffffff", "#cbd5e1"),
-        Kind::Block => {
-            // Runs of one stem have one colour.
-            let stem = unit.label.split(['.', '–']).next().unwrap_or_default();
-            let hash = stem.bytes().fold(7u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
-            COLOURS[hash as usize % COLOURS.len()]
-        }
+        Kind::Block => COLOURS[unit.colour % COLOURS.len()],
     }
 }
 
@@ -84,8 +80,8 @@ fn width(text: &str, size: f64) -> f64 {
     let wide = |c: char| match c {
         'i' | 'l' | 'j' | 't' | 'f' | 'r' | '.' | '·' | ' ' | '[' | ']' | ',' => 0.36,
         'm' | 'w' | 'M' | 'W' | '×' | '…' => 0.86,
-        c if c.is_ascii_uppercase() => 0.68,
-        _ => 0.57,
+        c if c.is_ascii_uppercase() => 0.72,
+        _ => 0.62,
     };
     text.chars().map(wide).sum::<f64>() * size
 }
@@ -199,7 +195,7 @@ impl Drawing<'_> {
         let end = |e: &Option<usize>, outside: usize| e.as_ref().map_or(Some(outside), number).unwrap_or(outside);
         let all = lines.iter().map(|l| (end(&l.0, top), end(&l.1, bottom))).collect();
         let placed = place(&Level { sizes, lines: all });
-        let title = width(&u.label, 12.5) + badge(u).1 + width(&subtitle(u), 10.0) + 30.0;
+        let title = width(&u.label, 12.5) + badge(u).1 + width(&subtitle(u), 10.0) + 44.0;
         let head = if unit == 0 { 0.0 } else { TITLE };
         let margin = if unit == 0 { 0.0 } else { MARGIN };
         let size = ((placed.size.0 + 2.0 * margin).max(title), placed.size.1 + head + margin);
@@ -251,18 +247,19 @@ impl Drawing<'_> {
         let sub = subtitle(u);
         let (times, room) = badge(u);
         let size = if u.kind == Kind::Operations { 11.0 } else { 12.5 };
-        let weight =
-            if u.kind == Kind::Operations { " style=\"font-weight:500;font-size:11px;fill:#334155\"" } else { "" };
+        let class = if u.kind == Kind::Operations { "o" } else { "t" };
         let text = width(&u.label, size);
-        let start = if open { x + 14.0 } else { x + (w - text - room) / 2.0 };
         let line = match (open, sub.is_empty()) {
             (true, _) => y + 21.0,
             (false, true) => y + h / 2.0 + 4.3,
             (false, false) => y + 17.0,
         };
+        // Widths are estimates: a text is held where it must not move.
+        let (hold, anchor) = if open { (x + 14.0, "start") } else { (x + (w - room) / 2.0, "middle") };
+        let start = if open { hold } else { hold - text / 2.0 };
         let _ = writeln!(
             self.out,
-            "<text class=\"t\"{weight} x=\"{start:.1}\" y=\"{line:.1}\" textLength=\"{text:.1}\">{}</text>",
+            "<text class=\"{class}\" x=\"{hold:.1}\" y=\"{line:.1}\" text-anchor=\"{anchor}\">{}</text>",
             escaped(&u.label)
         );
         if !times.is_empty() {
@@ -278,8 +275,7 @@ impl Drawing<'_> {
             );
         }
         if !sub.is_empty() {
-            let (sx, sy, anchor) =
-                if open { (start + text + room + 10.0, line, "start") } else { (x + w / 2.0, y + 31.5, "middle") };
+            let (sx, sy, anchor) = if open { (x + w - 14.0, line, "end") } else { (x + w / 2.0, y + 31.5, "middle") };
             let _ = writeln!(
                 self.out,
                 "<text class=\"s\" x=\"{sx:.1}\" y=\"{sy:.1}\" text-anchor=\"{anchor}\">{}</text>",
@@ -318,8 +314,18 @@ impl Drawing<'_> {
             }
             let points: Vec<(f64, f64)> = inside.placed.lines[n].iter().copied().map(move_to).collect();
             if let [a, b, ..] = points.as_slice() {
-                let (x, y) = (a.0 + (b.0 - a.0) * 0.5 + 5.0, a.1 + (b.1 - a.1) * 0.5 + 3.0);
-                let _ = writeln!(self.out, "<text class=\"e\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escaped(text));
+                // Beside the line, on the side that it goes to.
+                let left = b.0 < a.0 - 6.0;
+                let (x, y) = (a.0 + (b.0 - a.0) * 0.6 + if left { -6.0 } else { 6.0 }, a.1 + (b.1 - a.1) * 0.5 + 3.0);
+                let side = if left { "end" } else { "start" };
+                // White below, so that a line does not cross the letters.
+                let text = escaped(text);
+                for class in ["w", "e"] {
+                    let _ = writeln!(
+                        self.out,
+                        "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{side}\">{text}</text>"
+                    );
+                }
             }
         }
         if let Some(d) = self.drawn.get_mut(&unit) {

@@ -34,6 +34,8 @@ pub struct Unit {
     pub kind: Kind,
     /// What stands in it.
     pub label: String,
+    /// Blocks of one stem have one number: their colour.
+    pub colour: usize,
     /// Members of a run.
     pub times: usize,
     /// Where it was called.
@@ -136,8 +138,8 @@ fn runs(graph: &Graph) -> Runs {
 /// Where a node is shown.
 struct Home {
     unit: usize,
-    /// Numbers of the members of runs that it is in, outermost first.
-    members: Vec<usize>,
+    /// The blocks that it is in, with its member's number where the block is a run, outermost first.
+    members: Vec<(usize, usize)>,
     /// Is the unit the body itself, in which it stands as an operation of its own?
     bare: bool,
 }
@@ -163,6 +165,7 @@ struct Collapse<'g> {
     runs: Runs,
     units: Vec<Unit>,
     keys: BTreeMap<(usize, String), usize>,
+    stems: BTreeMap<String, usize>,
 }
 
 impl<'g> Collapse<'g> {
@@ -174,6 +177,7 @@ impl<'g> Collapse<'g> {
         self.units.push(Unit {
             kind,
             label: label.to_owned(),
+            colour: 0,
             times: 1,
             place: String::new(),
             operations: 0,
@@ -215,9 +219,12 @@ impl<'g> Collapse<'g> {
                 None => (scope.label.clone(), 1, 0),
             };
             unit = self.unit(unit, format!("block {label}"), Kind::Block, &label);
+            let stems = self.stems.len();
+            let stem = scope.label.split('.').next().unwrap_or_default().to_owned();
+            self.units[unit].colour = *self.stems.entry(stem).or_insert(stems);
             self.units[unit].times = times;
             self.units[unit].place = scope.place.clone();
-            members.push(member);
+            members.push((unit, member));
             rest = &rest[n + 1..];
             level += 1;
         }
@@ -244,7 +251,11 @@ impl<'g> Collapse<'g> {
 pub fn collapse(graph: &Graph, depth: usize) -> Units {
     let root = Unit {
         kind: Kind::Root,
-        label: graph.name.clone(),
+        label: match graph.scopes.first().filter(|s| s.label != graph.name) {
+            Some(s) => format!("{} · {}", s.label, graph.name),
+            None => graph.name.clone(),
+        },
+        colour: 0,
         times: 1,
         place: String::new(),
         operations: graph.nodes.len(),
@@ -253,7 +264,8 @@ pub fn collapse(graph: &Graph, depth: usize) -> Units {
         parent: None,
         children: Vec::new(),
     };
-    let mut c = Collapse { graph, depth, runs: runs(graph), units: vec![root], keys: BTreeMap::new() };
+    let mut c =
+        Collapse { graph, depth, runs: runs(graph), units: vec![root], keys: BTreeMap::new(), stems: BTreeMap::new() };
     // A graph that nobody split into blocks shows its calls and operations.
     c.depth = c.depth.max(usize::from(!graph.scopes.iter().any(|s| s.instance && s.parent.is_some())));
     let mut constant = Vec::with_capacity(graph.nodes.len());
@@ -284,15 +296,27 @@ pub fn collapse(graph: &Graph, depth: usize) -> Units {
         });
     }
     group(graph, &mut c, &mut homes, &source);
+    // A weight belongs to what reads it first.
+    let mut reader: Vec<Option<usize>> = vec![None; graph.nodes.len()];
+    for (n, node) in graph.nodes.iter().enumerate() {
+        node.args.iter().for_each(|a| reader[a.0 as usize] = reader[a.0 as usize].or(Some(n)));
+    }
     for id in graph.ids() {
         let (n, node) = (id.0 as usize, graph.node(id));
-        let home = &homes[n];
+        let mut owner = n;
+        while let (Op::Weight(_) | Op::State(_) | Op::Permute(_) | Op::Reshape | Op::Expand { .. }, Some(r)) =
+            (&graph.nodes[owner].op, reader[owner])
+            && matches!(node.op, Op::Weight(_) | Op::State(_))
+        {
+            owner = r;
+        }
+        let home = &homes[owner];
         let mut at = Some(home.unit);
         while let Some(u) = at {
             let unit = &mut c.units[u];
             if let Op::Weight(_) | Op::State(_) = node.op {
                 unit.weights += node.ty.shape.iter().map(|d| d.as_int().unwrap_or(1) as f64).product::<f64>();
-            } else if u != 0 && home.members.iter().all(|m| *m == 0) && !matches!(node.op, Op::Const(_)) {
+            } else if u != 0 && home.members.iter().all(|m| m.1 == 0) && !matches!(node.op, Op::Const(_)) {
                 unit.operations += 1;
             }
             unit.constant &= constant[n];
@@ -332,7 +356,7 @@ fn group(graph: &Graph, c: &mut Collapse, homes: &mut [Home], source: &[Option<N
     for (n, g) in &of {
         labels.entry(*g).or_default().push(word(&graph.nodes[*n].op));
     }
-    let mut numbers: BTreeMap<(usize, Vec<usize>), usize> = BTreeMap::new();
+    let mut numbers: BTreeMap<(usize, Vec<(usize, usize)>), usize> = BTreeMap::new();
     let mut units: BTreeMap<usize, usize> = BTreeMap::new();
     for (g, words) in &labels {
         let home = &homes[*g];
@@ -365,18 +389,20 @@ fn word(op: &Op) -> &'static str {
     }
 }
 
+/// Values between two units, by the member of a run that reads them.
+type Values<'g> = BTreeMap<(Vec<(usize, usize)>, NodeId), &'g TensorType>;
+
 fn edges(graph: &Graph, c: &mut Collapse, homes: &[Home], source: &[Option<NodeId>]) -> Vec<Edge> {
-    let mut between: BTreeMap<(usize, usize), BTreeMap<NodeId, &TensorType>> = BTreeMap::new();
+    let mut between: BTreeMap<(usize, usize), Values> = BTreeMap::new();
     for id in graph.ids().filter(|id| !homes[id.0 as usize].bare) {
         let to = &homes[id.0 as usize];
         for a in &graph.node(id).args {
             let Some(s) = source[a.0 as usize] else { continue };
             let from = &homes[s.0 as usize];
             // What one member of a run hands to the next is what its number stands for.
-            let carried = from.members.iter().zip(&to.members).any(|(a, b)| a != b);
-            let common = c.common(from.unit, to.unit);
-            if from.unit != to.unit && !(carried && common != 0) && !from.bare {
-                between.entry((from.unit, to.unit)).or_default().insert(s, graph.ty(*a));
+            let carried = from.members.iter().zip(&to.members).any(|(a, b)| a.0 == b.0 && a.1 != b.1);
+            if from.unit != to.unit && !carried && !from.bare {
+                between.entry((from.unit, to.unit)).or_default().insert((to.members.clone(), s), graph.ty(*a));
             }
         }
     }
@@ -385,7 +411,7 @@ fn edges(graph: &Graph, c: &mut Collapse, homes: &[Home], source: &[Option<NodeI
         c.units[unit].place = short(graph.ty(*id));
         c.units[unit].constant = false;
         if let Some(s) = source[id.0 as usize] {
-            between.entry((homes[s.0 as usize].unit, unit)).or_default().insert(s, graph.ty(*id));
+            between.entry((homes[s.0 as usize].unit, unit)).or_default().insert((vec![], s), graph.ty(*id));
         }
     }
     if !graph.writes.is_empty() {
@@ -394,33 +420,20 @@ fn edges(graph: &Graph, c: &mut Collapse, homes: &[Home], source: &[Option<NodeI
         c.units[unit].constant = false;
         for (_, id) in &graph.writes {
             if let Some(s) = source[id.0 as usize] {
-                between.entry((homes[s.0 as usize].unit, unit)).or_default().insert(s, graph.ty(*id));
+                between.entry((homes[s.0 as usize].unit, unit)).or_default().insert((vec![], s), graph.ty(*id));
             }
         }
     }
     let size = |t: &TensorType| t.shape.iter().map(|d| d.as_int().unwrap_or(16) as f64).product::<f64>();
-    let edge = |((from, to), values): ((usize, usize), BTreeMap<NodeId, &TensorType>)| {
+    let edge = |((from, to), values): ((usize, usize), Values)| {
         let largest = values.values().max_by(|a, b| size(a).total_cmp(&size(b)));
-        Edge { from, to, label: largest.map(|t| short(t)).unwrap_or_default(), values: values.len() }
+        // Each member of a run reads its own: one stands for all.
+        let mut count: BTreeMap<&[(usize, usize)], usize> = BTreeMap::new();
+        values.keys().for_each(|(members, _)| *count.entry(members).or_default() += 1);
+        let values = count.values().max().copied().unwrap_or(0);
+        Edge { from, to, label: largest.map(|t| short(t)).unwrap_or_default(), values }
     };
     between.into_iter().filter(|(k, _)| k.0 != k.1).map(edge).collect()
-}
-
-impl Collapse<'_> {
-    /// The innermost box around both.
-    fn common(&self, a: usize, b: usize) -> usize {
-        let mut around = BTreeSet::new();
-        let mut at = Some(a);
-        while let Some(u) = at {
-            around.insert(u);
-            at = self.units[u].parent;
-        }
-        let mut at = b;
-        while !around.contains(&at) {
-            at = self.units[at].parent.unwrap_or(0);
-        }
-        at
-    }
 }
 
 /// Boxes without blocks in them are plain boxes; units that nothing reads and that hold nothing go.
