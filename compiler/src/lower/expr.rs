@@ -148,6 +148,7 @@ impl<'a> Frame<'a> {
             let node = self.graph.node(at);
             match &node.op {
                 Op::Permute(_) | Op::Reshape | Op::Slice { .. } | Op::Expand { .. } | Op::Stop => at = node.args[0],
+                Op::Reduce { axes, .. } if axes.is_empty() => at = node.args[0],
                 _ => return Ok(None),
             }
             chain.push(at);
@@ -224,7 +225,8 @@ impl<'a> Frame<'a> {
         }
         let g = Guard { offset: coord.offset.clone(), strides: coord.strides.clone(), extent: extent.clone() };
         if !at.guards.contains(&g) {
-            at.guards.push(g);
+            // The last one is about the buffer itself: whoever checks the reach looks there first.
+            at.guards.insert(0, g);
         }
         Ok(())
     }
@@ -237,6 +239,7 @@ impl<'a> Frame<'a> {
         let from = &self.graph.ty(arg).shape;
         let point = match &node.op {
             Op::Stop => at.clone(),
+            Op::Reduce { axes, .. } if axes.is_empty() => at.clone(),
             Op::Permute(perm) => {
                 let mut coords = at.coords.clone();
                 for (k, p) in perm.iter().enumerate() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use uad_plan::Dim;
 
 use super::affine::runs;
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId, Op, TensorType};
 
 /// Facts by node.
 pub(super) struct Facts {
@@ -56,6 +56,7 @@ impl Facts {
                 && match &node.op {
                     Op::Input(_) | Op::Draw { .. } => false,
                     Op::Weight(p) | Op::State(p) => !written.contains(p.as_str()),
+                    Op::Loop { body, .. } if !quiet(body, &written) => false,
                     _ => node.args.iter().all(|a| constant[a.0 as usize]),
                 };
         }
@@ -73,6 +74,31 @@ impl Facts {
         let order = if layouts { orders(g) } else { g.nodes.iter().map(|n| (0..n.ty.shape.len()).collect()).collect() };
         Facts { live, users, result, constant, order, name }
     }
+}
+
+/// Does a loop's body draw nothing, and read no stored tensor that the entry writes?
+fn quiet(body: &Graph, written: &BTreeSet<&str>) -> bool {
+    body.nodes.iter().all(|n| match &n.op {
+        Op::Draw { .. } => false,
+        Op::Weight(p) | Op::State(p) => !written.contains(p.as_str()),
+        Op::Loop { body, .. } => quiet(body, written),
+        _ => true,
+    })
+}
+
+/// The stored tensors that loop bodies name.
+pub(super) fn stored_inside(g: &Graph) -> Vec<(&str, &TensorType)> {
+    let mut found = Vec::new();
+    for n in &g.nodes {
+        let Op::Loop { body, .. } = &n.op else { continue };
+        for inner in &body.nodes {
+            if let Op::Weight(p) | Op::State(p) = &inner.op {
+                found.push((p.as_str(), &inner.ty));
+            }
+        }
+        found.extend(stored_inside(body));
+    }
+    found
 }
 
 /// How much an order matters: nothing (a broadcast), a row-major tensor from outside, the result of a contraction.

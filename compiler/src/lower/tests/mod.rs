@@ -2,6 +2,9 @@
 //!
 //! In: graphs as text. Out: snapshots of plans, counts of kernels. Imports: lowering, the text forms, verification.
 
+mod equal;
+mod random;
+
 use std::collections::BTreeMap;
 
 use uad_plan::{Dim, Entry, Plan, Stored, StoredKind};
