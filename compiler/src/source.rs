@@ -51,8 +51,30 @@ impl Files {
     }
 }
 
-/// Modules of the library: name and text.
-pub const LIBRARY: &[(&str, &str)] = &[];
+macro_rules! modules {
+    ($($name:literal)*) => {
+        /// Modules of the library: name and text.
+        pub const LIBRARY: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../stdlib/", $name, ".uad")))),*];
+    };
+}
+
+modules! {
+    "attention"
+    "data"
+    "encoders"
+    "init"
+    "losses"
+    "maps"
+    "nn"
+    "noise"
+    "norms"
+    "optim"
+    "points"
+    "students"
+    "synth"
+    "transport"
+}
 
 /// The text of a module of the library.
 pub fn library(module: &str) -> Option<&'static str> {

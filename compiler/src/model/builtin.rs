@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use uad_grammar::ast::{Arg as ArgAst, Expr, ExprKind, IndexItem};
+use uad_grammar::ast::{Arg as ArgAst, Expr, ExprKind};
 use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use crate::diag::nearest::did_you_mean;
@@ -349,6 +349,16 @@ impl<'a> Ev<'a> {
                 let Some((v, p)) = &g[0] else { return Err(Bad) };
                 self.length(v, *p)
             }
+            "steps" => {
+                let (Some((x, p)), Some((parts, q))) = (&g[0], &g[1]) else { return Err(Bad) };
+                let mut out = Vec::new();
+                let mut v = x.clone();
+                for f in self.items(parts, *q)? {
+                    v = self.through(&f, v, *p, *q, place)?;
+                    out.push(v.clone());
+                }
+                Ok(Value::List(Rc::new(out)))
+            }
             "stop" => match &g[0] {
                 Some((v, p)) => self.stopped_value(v, *p),
                 None => Err(Bad),
@@ -359,6 +369,23 @@ impl<'a> Ev<'a> {
             },
             "peer" => self.not_yet("`peer`", place),
             _ => self.not_yet(&format!("`{name}`"), place),
+        }
+    }
+
+    /// A value through a function, or through a list of them in sequence.
+    fn through(&mut self, f: &Value<'a>, v: Value<'a>, at: Place, fs: Place, place: Place) -> R<Value<'a>> {
+        match f {
+            Value::List(l) => {
+                let mut v = v;
+                for f in l.iter() {
+                    v = self.through(f, v, at, fs, place)?;
+                }
+                Ok(v)
+            }
+            f => {
+                let f = self.callable(f.clone(), fs)?;
+                self.apply(&f, vec![Arg { name: None, value: v, place: at }], place)
+            }
         }
     }
 
@@ -913,10 +940,5 @@ impl<'a> Ev<'a> {
         let t = self.add(op, &[], TensorType::new(DType::F32, shape.to_vec()), place)?;
         self.draw_places.insert((t.graph, t.node), place);
         Ok(t)
-    }
-
-    /// Items of an index that is a shape: only used where a name is both.
-    pub(crate) fn is_shape(items: &[IndexItem]) -> bool {
-        items.iter().all(|i| matches!(i, IndexItem::Expr(_) | IndexItem::Rest(..) | IndexItem::Like(_)))
     }
 }

@@ -577,18 +577,6 @@ impl<'a> Ev<'a> {
         }
     }
 
-    /// A frame for one call.
-    pub(crate) fn call_frame(&mut self, parent: Option<Env<'a>>, module: usize, kind: Kind, like: &Env<'a>) -> Env<'a> {
-        let _ = like;
-        let owner = parent.as_ref().and_then(|p| p.owner.clone());
-        Frame::new(parent, module, kind, owner)
-    }
-
-    /// Only for messages: a closed dim.
-    pub(crate) fn is_one(d: &Dim) -> bool {
-        d.is(1)
-    }
-
     /// Two operands.
     pub(crate) fn binary(
         &mut self,

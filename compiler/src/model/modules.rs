@@ -138,7 +138,7 @@ impl Loading<'_> {
         let dotted = path.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join(".");
         let (key, text, display) = match (path, source::library(&first.text)) {
             ([one], Some(text)) => {
-                (one.text.clone(), Some(text.to_string()), format!("{}.uad", one.text))
+                (one.text.clone(), Some(text.to_string()), format!("stdlib/{}.uad", one.text))
             }
             _ => {
                 let display = files.files[importer].0.clone();

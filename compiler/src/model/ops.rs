@@ -4,7 +4,7 @@
 //! element types is an error, except that truths count as 0 and 1 in arithmetic. Imports: values, emission.
 
 use uad_grammar::ast::ViewSide;
-use uad_plan::{DType, Dim, ReduceOp, Relation, ScalarOp};
+use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
 use crate::graph::{Op, TensorType};
@@ -507,12 +507,5 @@ impl<'a> Ev<'a> {
         back.insert(axis, rank - 1);
         let x = self.op(Op::Permute(perm), &[t], place)?;
         Ok((x, Some(back)))
-    }
-
-    /// Requires that one axis of two tensors be equal.
-    pub(crate) fn equal_dims(&mut self, a: &Dim, b: &Dim, why: &str, place: Place) {
-        if a != b {
-            self.require(a, Relation::Eq, b, why, place);
-        }
     }
 }

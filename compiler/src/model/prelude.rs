@@ -42,6 +42,7 @@ pub(crate) const FUNCTIONS: &[(&str, &[&str])] = &[
     ("dot", &["a", "b", "pattern"]),
     ("eigen_symmetric", &["a"]),
     ("cholesky", &["a"]),
+    ("steps", &["x", "parts"]),
     ("len", &["x"]),
     ("stop", &["x"]),
     ("grad", &["loss", "wrt"]),
