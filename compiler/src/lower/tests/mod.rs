@@ -4,6 +4,7 @@
 
 mod equal;
 mod random;
+mod specs;
 
 use std::collections::BTreeMap;
 
