@@ -5,8 +5,8 @@
 
 pub mod diag;
 pub mod graph;
-pub mod names;
-pub mod pass;
 pub mod lower;
 pub mod model;
+pub mod names;
+pub mod pass;
 pub mod source;

@@ -19,13 +19,7 @@ const MOST: i64 = 600;
 impl Maker {
     fn new(seed: u64) -> Maker {
         let mut g = Graph { name: "score".into(), dims: vec!["b".into()], ..Graph::default() };
-        g.scope(Scope {
-            parent: None,
-            label: "random".into(),
-            place: String::new(),
-            instance: true,
-            kernel: None,
-        });
+        g.scope(Scope { parent: None, label: "random".into(), place: String::new(), instance: true, kernel: None });
         Maker { g, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678 }
     }
 
@@ -218,8 +212,10 @@ impl Maker {
                 let at = self.below(rank + 1);
                 let axes = (0..rank).map(|k| k + usize::from(k >= at)).collect();
                 let new = self.dim();
-                let mut to: Vec<Dim> =
-                    shape.iter().map(|d| if d.is(1) && self.state & 64 == 0 { Dim::int(3) } else { d.clone() }).collect();
+                let mut to: Vec<Dim> = shape
+                    .iter()
+                    .map(|d| if d.is(1) && self.state & 64 == 0 { Dim::int(3) } else { d.clone() })
+                    .collect();
                 to.insert(at, new);
                 self.typed(Op::Expand { axes }, &[x], to)
             }
@@ -250,9 +246,7 @@ impl Maker {
                 let between = self.below(3) == 0;
                 let amounts = |m: &mut Maker| (0..rank).map(|_| m.below(3) as i64).collect::<Vec<_>>();
                 let (lo, hi, inner) = (amounts(self), amounts(self), amounts(self));
-                let cut = |v: i64, d: &Dim| {
-                    Dim::int(if v == 2 && d.as_int().is_some_and(|d| d > 3) { -1 } else { v })
-                };
+                let cut = |v: i64, d: &Dim| Dim::int(if v == 2 && d.as_int().is_some_and(|d| d > 3) { -1 } else { v });
                 let op = Op::Pad {
                     lo: lo.iter().zip(&shape).map(|(v, d)| cut(*v, d)).collect(),
                     hi: hi.iter().zip(&shape).map(|(v, d)| cut(*v, d)).collect(),
