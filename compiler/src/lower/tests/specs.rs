@@ -40,9 +40,11 @@ fn summary(e: &Entry<Dim>) -> String {
 fn specs() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     for spec in std::env::var("UAD_SPECS").unwrap_or_default().split(',').filter(|s| !s.is_empty()) {
+        let (spec, detector) = spec.split_once(':').map_or((spec, None), |(s, d)| (s, Some(d.to_string())));
+        let choice = Choice { detector, ..Choice::default() };
         let text = std::fs::read_to_string(root.join("specs").join(format!("{spec}.uad"))).expect("a spec");
         let mut files = Files::one(format!("{spec}.uad"), text);
-        let (model, said) = elaborate(&mut files, &Folder(root.clone()), &format!("{spec}.uad"), &Choice::default());
+        let (model, said) = elaborate(&mut files, &Folder(root.clone()), &format!("{spec}.uad"), &choice);
         for d in said.iter().take(5) {
             eprintln!("{spec}: {} {} {:?}", d.code, d.message, d.labels.first());
         }
@@ -51,7 +53,7 @@ fn specs() {
             let nodes = g.nodes.len();
             let start = std::time::Instant::now();
             let g = optimise(g, &PassOptions::default()).unwrap_or_else(|e| panic!("{}", e.pass.unwrap_or("?")));
-            eprintln!("{spec}.{}: {nodes} nodes, {} after passes in {:?}", g.name, g.nodes.len(), start.elapsed());
+            eprintln!("{spec}.{} ({:?}): {nodes} nodes, {} after passes in {:?}", g.name, choice.detector, g.nodes.len(), start.elapsed());
             let start = std::time::Instant::now();
             let plan = lowered(&g, true);
             eprintln!("{} in {:?}", summary(&plan.entries[0]), start.elapsed());
