@@ -4,7 +4,6 @@
 
 mod equal;
 mod random;
-mod specs;
 
 use std::collections::BTreeMap;
 
