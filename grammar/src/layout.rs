@@ -20,8 +20,11 @@ pub(crate) const REPORTED: u8 = 2;
 pub(crate) const ITEM_WORDS: [&str; 7] = ["use", "type", "unit", "source", "fn", "block", "detector"];
 
 /// Words that begin a statement and nothing else.
-const STATEMENT_WORDS: [&str; 10] =
+pub(crate) const STATEMENT_WORDS: [&str; 10] =
     ["param", "slot", "input", "weight", "state", "let", "require", "stage", "minimise", "score"];
+
+/// From this many errors on, messages tell no lines.
+const MANY: usize = 200;
 
 /// A line that begins with one of these words continues the line before it.
 const CONTINUING_WORDS: [&str; 4] = ["over", "with", "until", "else"];
@@ -200,6 +203,13 @@ impl Scanner<'_> {
                     self.attributes = false;
                 }
             }
+            0..0x20 | 0x7f => {
+                let message = format!("control character U+{first:04X}");
+                let error = SyntaxError::new(Span::new(start, start + 1), message, "not part of the language");
+                self.out.errors.push(error);
+                self.out.text[start] = REPORTED;
+                self.at += 1;
+            }
             _ => self.at += self.source[start..].chars().next().map_or(1, char::len_utf8),
         }
         if self.stack.is_empty() && first == b'@' && begins_line {
@@ -354,8 +364,11 @@ impl Scanner<'_> {
         }
     }
 
-    /// `on line 3`.
+    /// `on line 3`. Counting lines again and again would take too long in a file of nothing but errors.
     fn show(&self, at: usize) -> String {
+        if self.out.errors.len() > MANY {
+            return "before it".to_string();
+        }
         format!("on line {}", self.source[..at].matches('\n').count() + 1)
     }
 
@@ -386,22 +399,27 @@ impl Scanner<'_> {
             }
             self.pending = Some(newline + kept);
         }
-        if let Some(inner) = opened.last() {
-            let what = if inner.byte == b'{' { "the body" } else { "the list" };
-            let close = match inner.byte {
+        if !opened.is_empty() {
+            let close = |byte| match byte {
                 b'(' => ')',
                 b'[' => ']',
                 _ => '}',
             };
+            let place = if next >= self.bytes.len() {
+                "the end of the file".to_string()
+            } else {
+                self.show(next).replacen("on ", "", 1)
+            };
+            let many = opened.len();
             for (n, one) in opened.iter().enumerate() {
-                if n + 1 == opened.len() || one.byte == b'{' {
+                if n + 1 == many || one.byte == b'{' {
                     self.out.errors.push(
                         SyntaxError::new(
                             Span::new(one.at, one.at + 1),
                             format!("`{}` is never closed", one.byte as char),
                             "opened here",
                         )
-                        .help(format!("end {what} with `{close}`")),
+                        .help(format!("a `{}` is missing before {place}", close(one.byte))),
                     );
                 }
             }

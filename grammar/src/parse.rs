@@ -9,6 +9,7 @@ use pest::iterators::Pair;
 use crate::ast::{Expr, File, Item, ItemKind, Span};
 use crate::build::Builder;
 use crate::error::SyntaxError;
+use crate::explain::{Failure, stray_help};
 use crate::layout::{ITEM_WORDS, Layout, Mark, REPORTED, lay_out};
 
 /// The parser that pest makes from `uad.pest`.
@@ -83,7 +84,7 @@ pub fn parse_expr(source: &str) -> Result<Expr, SyntaxError> {
             }
         }
         Err(error) => {
-            mender.report(0, &error);
+            mender.report(0, text.len(), &error);
             let fallback = SyntaxError::new(Span::new(0, source.len()), "expected an expression", "here");
             Err(mender.layout.errors.pop().unwrap_or(fallback))
         }
@@ -170,7 +171,7 @@ impl Mender<'_> {
         }
         // Even where no whole chunk became a hole, something inside one may have.
         let Err(error) = self.attempt(rule, start, end) else { return true };
-        self.report(start, &error);
+        self.report(start, end, &error);
         false
     }
 
@@ -181,22 +182,34 @@ impl Mender<'_> {
 
     fn stray(&mut self, start: usize, end: usize) {
         let end = end.min(self.source.len());
-        let line = self.source[start..end].find('\n').map_or(end, |n| start + n);
+        let text = &self.source[start..end];
+        let line = text.find('\n').map_or(end, |n| start + n);
+        let length = text.bytes().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(text.len());
+        let help = stray_help(&text[..length]);
         self.layout.errors.push(
-            SyntaxError::new(Span::new(start, line), "expected an item", "stands outside of every item")
-                .help("a file consists of `use`, `type`, `unit`, `source`, `fn`, `block` and `detector`"),
+            SyntaxError::new(Span::new(start, line), "expected an item", "stands outside of every item").help(help),
         );
     }
 
-    fn report(&mut self, base: usize, error: &pest::error::Error<Rule>) {
-        let at = base + place(error);
-        let found = self.layout.text.get(at).copied();
-        if found == Some(REPORTED) {
+    fn report(&mut self, base: usize, end: usize, error: &pest::error::Error<Rule>) {
+        let at = (base + place(error)).min(end);
+        // What stands in a reported bracket's or a hole's place has had its message.
+        if self.layout.text.get(at).is_some_and(|b| *b == REPORTED || *b == HOLE) {
             return;
         }
-        let at = at.min(self.source.len());
-        let length = self.source[at..].chars().next().map_or(0, char::len_utf8);
-        let message = format!("{}", error.variant.message());
-        self.layout.errors.push(SyntaxError::new(Span::new(at, at + length), message, "here"));
+        let expected = match &error.variant {
+            pest::error::ErrorVariant::ParsingError { positives, .. } => positives.as_slice(),
+            pest::error::ErrorVariant::CustomError { .. } => &[],
+        };
+        let failure = Failure {
+            source: self.source,
+            text: &self.layout.text,
+            chunk: (base, end),
+            at,
+            expected,
+            marks: &self.layout.marks,
+        };
+        let error = failure.explain();
+        self.layout.errors.push(error);
     }
 }

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+#[allow(dead_code)]
 mod naive;
 
 use naive::*;

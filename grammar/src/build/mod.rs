@@ -73,7 +73,9 @@ impl<'s> Builder<'s> {
     /// The file, when all its items are built.
     pub(crate) fn finish(mut self, items: Vec<Item>) -> (File, Vec<SyntaxError>) {
         self.docs_before(usize::MAX);
-        (File { docs: self.docs, items, comments: self.plain }, self.errors)
+        let newlines = self.source.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+        let lines = std::iter::once(0).chain(newlines.map(|(at, _)| at as u32 + 1)).collect();
+        (File { docs: self.docs, items, comments: self.plain, lines }, self.errors)
     }
 
     /// Takes all comments before `start`; those since the boundary that are documentation are returned.

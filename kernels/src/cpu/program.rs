@@ -17,7 +17,7 @@ use super::sort::{Along, Work};
 use super::strip::DrawKey;
 use std::time::Instant;
 use uad_plan::bind::Bound;
-use uad_plan::{Access, Body, Buffer, BufferId, BufferKind, DType, Hole, Kernel};
+use uad_plan::{Access, Body, Buffer, BufferId, DType, Hole, Kernel};
 
 /// One kernel of a program.
 struct Step {
@@ -36,7 +36,6 @@ struct Rounds {
     count: i64,
     index: Option<usize>,
     before: Vec<Map>,
-    /// After each round: first those that save a value that another overwrites.
     after: Vec<Map>,
     until: Option<(usize, i64)>,
     body: Vec<Step>,
@@ -89,47 +88,32 @@ fn hole_type(site: &Site<'_>, reads: &[Access<i64>], hole: &Hole<i64>) -> Result
         .ok_or_else(|| "a hole without result".to_owned())
 }
 
-fn copy_of(site: &mut Site<'_>, buffers: &[Buffer<i64>], from: (BufferId, &[i64]), to: (BufferId, &[i64]), shape: &[i64]) -> Result<Map, String> {
-    let _ = buffers;
-    let access = |x: (BufferId, &[i64])| Access {
-        buffer: x.0,
-        offset: 0,
-        strides: x.1.to_vec(),
-        guards: Vec::new(),
-        fill: 0.0,
-        via: Vec::new(),
+/// Copies a buffer to one of the same type and layout.
+fn copy_of(site: &mut Site<'_>, buffers: &[Buffer<i64>], from: BufferId, to: BufferId) -> Result<Map, String> {
+    let of = |id: BufferId| buffers.get(id.0 as usize).ok_or("a loop names a buffer that is not there");
+    let access = |id: BufferId| {
+        let strides = of(id)?.strides.clone();
+        Ok::<_, String>(Access { buffer: id, offset: 0, strides, guards: Vec::new(), fill: 0.0, via: Vec::new() })
     };
-    Map::new(site, shape, &[access(from)], &[access(to)], &Hole::load(0))
+    Map::new(site, &of(to)?.shape, &[access(from)?], &[access(to)?], &Hole::load(0))
 }
 
 fn rounds(site: &mut Site<'_>, buffers: &[Buffer<i64>], body: &Body<i64>) -> Result<Rounds, String> {
     let Body::Loop { count, index, carried, until, body } = body else { return Err("not a loop".to_owned()) };
-    let of = |id: BufferId| buffers.get(id.0 as usize).ok_or("a loop names a buffer that is not there");
-    let (mut before, mut saves, mut after) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut before, mut after) = (Vec::new(), Vec::new());
     for (first, carry, next) in carried {
-        let (f, c, n) = (of(*first)?, of(*carry)?, of(*next)?);
-        if first != carry {
-            before.push(copy_of(site, buffers, (*first, &f.strides), (*carry, &c.strides), &c.shape)?);
-        }
-        if next == carry {
-            continue;
-        }
-        // A value that is itself carried may be overwritten by a copy before its own: it is saved first.
-        if carried.iter().any(|other| other.1 == *next) {
-            let elements = c.shape.iter().product::<i64>().max(0) as usize;
-            let own = site.own_buffer(c.dtype, elements);
-            saves.push(copy_of(site, buffers, (*next, &n.strides), (own, &c.strides), &c.shape)?);
-            after.push(copy_of(site, buffers, (own, &c.strides), (*carry, &c.strides), &c.shape)?);
-        } else {
-            after.push(copy_of(site, buffers, (*next, &n.strides), (*carry, &c.strides), &c.shape)?);
+        // As verified, no copy reads what another writes.
+        for (from, list) in [(*first, &mut before), (*next, &mut after)] {
+            if from != *carry {
+                list.push(copy_of(site, buffers, from, *carry)?);
+            }
         }
     }
-    saves.append(&mut after);
     Ok(Rounds {
         count: *count,
         index: index.map(|i| i.0 as usize),
         before,
-        after: saves,
+        after,
         until: until.as_ref().map(|(b, every)| (b.0 as usize, *every)),
         body: steps(site, buffers, body)?,
     })
@@ -178,33 +162,6 @@ fn steps(site: &mut Site<'_>, buffers: &[Buffer<i64>], kernels: &[Kernel<i64>]) 
     kernels.iter().map(|k| step(site, buffers, k).map_err(|e| format!("{}: {e}", k.scope))).collect()
 }
 
-/// Literal values as the buffer holds them.
-fn constant_bytes(buffer: &Buffer<i64>, values: &[f64]) -> Vec<u8> {
-    let size = buffer.dtype.bytes();
-    let mut bytes = vec![0u8; values.len() * size];
-    let mut coordinates = vec![0i64; buffer.shape.len()];
-    for v in values {
-        let at: i64 = coordinates.iter().zip(&buffer.strides).map(|(c, s)| c * s).sum();
-        let at = at.max(0) as usize * size;
-        let element: [u8; 4] = match buffer.dtype {
-            DType::F32 => (*v as f32).to_ne_bytes(),
-            DType::I32 => (*v as i32).to_ne_bytes(),
-            DType::Bool => [u8::from(*v != 0.0), 0, 0, 0],
-        };
-        if let Some(to) = bytes.get_mut(at..at + size) {
-            to.copy_from_slice(&element[..size]);
-        }
-        for a in (0..coordinates.len()).rev() {
-            coordinates[a] += 1;
-            if coordinates[a] < buffer.shape[a] {
-                break;
-            }
-            coordinates[a] = 0;
-        }
-    }
-    bytes
-}
-
 fn request(bound: &Bound, isa: Isa) -> Result<(HoleCompiler, Built), String> {
     let mut holes = HoleCompiler::new(isa)?;
     let entry = &bound.entry;
@@ -233,15 +190,8 @@ impl Program {
         let (holes, built) = request(bound, isa)?;
         let code = holes.finish()?;
         let entry = &bound.entry;
-        let constants = entry
-            .buffers
-            .iter()
-            .enumerate()
-            .filter_map(|(i, b)| match &b.kind {
-                BufferKind::Const(values) => Some((i, constant_bytes(b, values))),
-                _ => None,
-            })
-            .collect();
+        let constants: Vec<(usize, Vec<u8>)> =
+            (0..entry.buffers.len()).filter_map(|i| bound.const_bytes(i).map(|b| (i, b))).collect();
         let own: Vec<Lines> = built.own.iter().map(|n| Lines::new(*n)).collect::<Result<_, _>>()?;
         let scratch_bytes = built.scratch.next_multiple_of(64);
         let table = Lines::new((entry.buffers.len() + own.len()) * size_of::<*mut u8>())?;

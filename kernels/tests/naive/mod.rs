@@ -150,7 +150,7 @@ pub fn depthwise(b: i64, c: i64, h: i64, w: i64, k: i64, stride: i64, pad: i64, 
     dot(axes, vec![Batch, M, M, M, K, K], reads, writes, buffers, out)
 }
 
-fn element(r: &Access<i64>, reads: &[Access<i64>], data: &[Vec<f32>], at: &[i64]) -> f64 {
+pub fn element(r: &Access<i64>, reads: &[Access<i64>], data: &[Vec<f32>], at: &[i64]) -> f64 {
     let sum = |o: i64, s: &[i64]| o + s.iter().zip(at).map(|(a, b)| a * b).sum::<i64>();
     if !r.guards.iter().all(|g| (0..g.extent).contains(&sum(g.offset, &g.strides))) {
         return r.fill;
@@ -162,7 +162,7 @@ fn element(r: &Access<i64>, reads: &[Access<i64>], data: &[Vec<f32>], at: &[i64]
     f64::from(data[r.buffer.0 as usize][o as usize])
 }
 
-fn eval(h: &Hole<i64>, reads: &[Access<i64>], data: &[Vec<f32>], at: &[i64], slots: &[f64]) -> Vec<f64> {
+pub fn eval(h: &Hole<i64>, reads: &[Access<i64>], data: &[Vec<f32>], at: &[i64], slots: &[f64]) -> Vec<f64> {
     let mut v: Vec<f64> = Vec::new();
     for i in &h.code {
         let x = match i {
