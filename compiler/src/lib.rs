@@ -12,4 +12,6 @@ pub mod names;
 pub mod pass;
 pub mod lower;
 pub mod model;
+pub mod names;
+pub mod pass;
 pub mod source;
