@@ -194,6 +194,11 @@ impl HoleCompiler {
 }
 
 impl HoleCode {
+    /// Number of functions.
+    pub fn count(&self) -> usize {
+        self.functions.len()
+    }
+
     /// The strip function of this number; valid while `self` lives.
     pub fn get(&self, id: StripId) -> StripFn {
         self.functions[id.0 as usize]

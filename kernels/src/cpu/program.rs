@@ -217,6 +217,11 @@ impl Program {
         Ok(request(bound, isa)?.0.clif())
     }
 
+    /// Number of distinct compiled holes.
+    pub fn holes(&self) -> usize {
+        self.code.count()
+    }
+
     /// Makes room for a pool of this many threads. `setup` does it too.
     pub fn reserve(&mut self, threads: usize) -> Result<(), String> {
         if threads > self.workers {
