@@ -60,7 +60,7 @@ fn time(case: &Case, isa: Isa, threads: usize) -> f64 {
     let pool = Pool::new(threads);
     let mut holes = HoleCompiler::new(isa).expect("a compiler");
     let constant = |id: BufferId| id.0 == 1;
-    let mut dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
+    let dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
     let code = holes.finish().expect("code");
     let need = dot.scratch();
     let mut memory = Memory::new(need, threads);

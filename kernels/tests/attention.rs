@@ -112,7 +112,7 @@ fn try_case(case: &Case) {
             data[4].iter_mut().for_each(|v| *v = 77.0);
             let pool = Pool::new(threads);
             let mut holes = HoleCompiler::new(isa).unwrap();
-            let kernel = AttentionKernel::compile(&case.kernel, &case.buffers, |_| false, &mut holes, isa).unwrap();
+            let kernel = AttentionKernel::compile(&case.kernel, &case.buffers, &mut holes, isa).unwrap();
             let code = holes.finish().unwrap();
             let mut memory = Memory::new(kernel.scratch(), threads);
             let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();

@@ -11,10 +11,11 @@ use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext, size_of};
 use super::isa::Isa;
 use super::panel::{Packer, Panel, panels};
-use super::run_context::{RunContext, Scratch, round};
+use super::run::{Compiled, RunContext};
+use super::scratch::{Scratch, round};
 use super::softmax::{run_scale, run_softmax};
 use super::strip::{Move, Port, StripOperand};
-use uad_plan::{Access, AttentionRole, Body, Buffer, BufferId, DType, Hole, Inst, Kernel, ScalarOp};
+use uad_plan::{Access, AttentionRole, Body, Buffer, DType, Hole, Inst, Kernel, ScalarOp};
 
 /// Floating point operations of one task.
 const TASK_FLOPS: usize = 3_000_000;
@@ -102,7 +103,6 @@ impl AttentionKernel {
     pub fn compile(
         kernel: &Kernel<i64>,
         buffers: &[Buffer<i64>],
-        _constant: impl Fn(BufferId) -> bool,
         holes: &mut HoleCompiler,
         isa: Isa,
     ) -> Result<AttentionKernel, String> {
@@ -394,5 +394,12 @@ impl AttentionKernel {
                 }
             }
         }
+    }
+}
+
+impl Compiled for AttentionKernel {
+    unsafe fn run(&self, cx: &RunContext<'_>) {
+        // SAFETY: the caller's contract.
+        unsafe { AttentionKernel::run(self, cx) }
     }
 }

@@ -13,7 +13,9 @@ use super::gemm::Finish;
 use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext, size_of};
 use super::isa::Isa;
-use super::run_context::{RunContext, Scratch, round};
+use super::panel::Aligned;
+use super::run::RunContext;
+use super::scratch::{Scratch, round};
 use super::strip::{Move, Port, StripOperand};
 use uad_plan::{Access, DType, DotRole};
 
@@ -46,7 +48,7 @@ pub struct DepthwisePlan {
     ending: Ending,
     tasks: usize,
     zeros: Vec<f32>,
-    packed: Vec<f32>,
+    packed: Aligned,
     layout: Layout,
 }
 
@@ -167,7 +169,7 @@ impl DepthwisePlan {
             ending,
             tasks,
             zeros: vec![0.0; channels],
-            packed: if parts.b_constant { vec![0.0; all * channels] } else { Vec::new() },
+            packed: Aligned::new(if parts.b_constant { all * channels } else { 0 }),
             layout,
         }))
     }
@@ -206,9 +208,9 @@ impl DepthwisePlan {
     ///
     /// # Safety
     /// The context's pointers and scratch are valid.
-    pub unsafe fn pack(&mut self, ctx: &RunContext<'_>) {
+    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
         if self.constant {
-            let to = self.packed.as_mut_ptr();
+            let to = self.packed.pointer();
             // SAFETY: the caller's contract; `packed` has room for all taps.
             unsafe { self.pack_weights(ctx, to) };
         }
@@ -241,7 +243,7 @@ impl DepthwisePlan {
         // SAFETY: the caller's contract; tasks write disjoint lines.
         unsafe {
             let weights = Shared(if self.constant {
-                self.packed.as_ptr().cast_mut()
+                self.packed.pointer()
             } else {
                 self.pack_weights(ctx, ctx.shared.cast());
                 ctx.shared.cast()

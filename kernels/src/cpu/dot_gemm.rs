@@ -15,7 +15,8 @@ use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext};
 use super::isa::Isa;
 use super::panel::{Aligned, Packer, Panel, panels};
-use super::run_context::{RunContext, Scratch, round};
+use super::run::RunContext;
+use super::scratch::{Scratch, round};
 use super::strip::{Move, Port, StripOperand};
 use uad_plan::{Access, Buffer, DType, DotRole, Hole};
 
@@ -165,6 +166,7 @@ impl GemmPlan {
         }
         let right = Self::right(&parts, &cols, &outer, inner, depth, (m, k), isa, holes)?;
 
+        let packed = Aligned::new(if matches!(right, Right::Constant(_)) { batches * panels_len } else { 0 });
         let mut pieces = Vec::new();
         let direct_segments = if matches!(left, Left::Direct { .. }) { segments } else { 1 };
         let run = if direct_segments == segments { depth } else { k as i64 };
@@ -242,7 +244,7 @@ impl GemmPlan {
             rows_first,
             layout,
             zeros: vec![0.0; depth as usize],
-            packed: Aligned::default(),
+            packed,
         })
     }
 
@@ -379,9 +381,9 @@ impl GemmPlan {
     ///
     /// # Safety
     /// The pointers of the context are valid for what `b` loads.
-    pub unsafe fn pack(&mut self, ctx: &RunContext<'_>) {
+    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
         if matches!(self.right, Right::Constant(..)) {
-            let to = self.packed.reserve(self.batches * self.panels_len);
+            let to = self.packed.pointer();
             // SAFETY: the caller's contract; `to` has room for all panels.
             unsafe { self.pack_panels(ctx, to) };
         }
@@ -460,7 +462,7 @@ impl GemmPlan {
             let origin = at;
             self.pack_rows(&with, left, origin, r0, r1);
             let panels: *const f32 = match &self.right {
-                Right::Constant(..) => self.packed.pointer().add(batch * self.panels_len),
+                Right::Constant(..) => self.packed.pointer().cast_const().add(batch * self.panels_len),
                 Right::PerCall(..) => {
                     (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len)
                 }

@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod axes;
+pub mod contract;
 mod depthwise;
 mod depthwise_tile;
 pub mod dot;
@@ -21,14 +22,24 @@ mod hole_strip;
 #[cfg(test)]
 mod hole_tests;
 pub mod isa;
+pub mod linalg;
+pub mod map;
 pub mod math;
+pub mod nest;
 mod panel;
 pub mod pool;
+pub mod program;
 pub mod random;
-pub mod run_context;
+pub mod reduce;
+pub mod rows;
+pub mod run;
+pub mod scatter;
+pub mod scratch;
 pub mod simd;
 mod softmax;
+pub mod sort;
 pub mod strip;
 
 pub use isa::Isa;
 pub use pool::Pool;
+pub use program::Program;

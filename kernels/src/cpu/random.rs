@@ -34,7 +34,8 @@ pub unsafe extern "C" fn draw(
     // SAFETY: the caller's contract.
     unsafe {
         let key = *key;
-        let keys = [(key.seed ^ site) as u32, ((key.seed ^ site) >> 32) as u32];
+        let halves = |x: u64| (x ^ (x >> 32)) as u32;
+        let keys = [halves(key.seed), halves(site)];
         for i in 0..n {
             let sample = (key.first_sample as u32).wrapping_add(*samples.add(i) as u32);
             let words = philox([*elements.add(i) as u32, sample, key.step as u32, 0], keys);

@@ -9,6 +9,8 @@ pub mod dim;
 pub mod dtype;
 pub mod extent;
 pub mod hole;
+pub mod interp;
+pub mod philox;
 pub mod plan;
 pub mod scalar;
 pub mod tensor;

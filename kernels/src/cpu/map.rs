@@ -1,0 +1,160 @@
+//! The `map` template: a hole at every point.
+//!
+//! In: a bound kernel. Out: [`Map`]. Invariants: the strip is the axis along which the result is contiguous; tasks are
+//! cut by shape alone. Imports: [`super::nest`], [`super::run`], [`super::hole_jit`], [`super::strip`], `uad-plan`.
+
+use super::hole_jit::HoleCompiler;
+use super::hole_split::is_call;
+use super::isa::Isa;
+use super::nest::{FETCH, Nest, block_of, indices, loads};
+use super::run::{Compiled, RunContext, tasks_of};
+use super::strip::{StripArgs, StripId, StripSpec};
+use uad_plan::{Access, BufferId, DType, Hole};
+
+/// What templates get when they are compiled.
+pub struct Site<'a> {
+    /// Element types of the entry's buffers, then of the program's own.
+    pub dtypes: Vec<DType>,
+    /// Elements of the program's own buffers.
+    pub own: Vec<usize>,
+    /// Takes requests for holes.
+    pub holes: &'a mut HoleCompiler,
+    /// Grows to the largest scratch that a worker needs.
+    pub scratch: usize,
+    /// Grows to the largest scratch that a kernel's workers share.
+    pub shared: usize,
+    /// What the kernels will run on.
+    pub isa: Isa,
+    /// By buffer of the entry: does it stay the same between runs?
+    pub constant: Vec<bool>,
+}
+
+impl Site<'_> {
+    /// A buffer of the program's own.
+    pub fn own_buffer(&mut self, dtype: DType, elements: usize) -> BufferId {
+        self.dtypes.push(dtype);
+        self.own.push(elements);
+        BufferId(self.dtypes.len() as u32 - 1)
+    }
+
+    /// Asks for scratch per worker.
+    pub fn need(&mut self, bytes: usize) {
+        self.scratch = self.scratch.max(bytes);
+    }
+
+    /// Asks for scratch that workers share.
+    pub fn need_shared(&mut self, bytes: usize) {
+        self.shared = self.shared.max(bytes);
+    }
+}
+
+/// A compiled `map`.
+pub struct Map {
+    nest: Nest,
+    strip: StripId,
+    /// Points per strip.
+    block: usize,
+    /// Strips along the strip axis.
+    blocks: usize,
+    tasks: usize,
+}
+
+/// Axes in the order of the strides of an access, largest first; `last` goes to the end.
+pub fn by_stride(axes: &[usize], access: &Access<i64>) -> Vec<usize> {
+    let mut order = axes.to_vec();
+    order.sort_by_key(|a| std::cmp::Reverse(access.strides[*a].unsigned_abs()));
+    order
+}
+
+/// About what a hole costs at a point, as a multiple of a load and a store.
+pub fn cost_of(hole: &Hole<i64>) -> usize {
+    1 + hole.code.len() / 6 + 2 * hole.code.iter().filter(|i| is_call(i)).count()
+}
+
+impl Map {
+    /// Compiles a kernel.
+    pub fn new(
+        site: &mut Site<'_>,
+        axes: &[i64],
+        reads: &[Access<i64>],
+        writes: &[Access<i64>],
+        hole: &Hole<i64>,
+    ) -> Result<Map, String> {
+        let first = writes.first().ok_or("a map writes nothing")?;
+        let pinned = indices(hole);
+        let all: Vec<usize> = (0..axes.len()).collect();
+        let mut order = by_stride(&all, first);
+        // A short contiguous axis makes poor strips: the longest axis does better.
+        let merged = Nest::new(&site.dtypes, axes, reads, writes, &[order.clone()], &pinned, &loads(hole))?.0;
+        let inner = merged.extents[merged.strip()];
+        if inner < 8 {
+            if let Some(longest) = (0..order.len()).max_by_key(|i| axes[order[*i]]) {
+                if axes[order[longest]] >= 4 * inner {
+                    let a = order.remove(longest);
+                    order.push(a);
+                }
+            }
+        }
+        let (nest, _) = Nest::new(&site.dtypes, axes, reads, writes, &[order], &pinned, &loads(hole))?;
+        let spec = StripSpec {
+            hole,
+            reads: nest.read_ports(),
+            slots: Vec::new(),
+            results: (0..writes.len()).map(|w| nest.write_port(w)).collect(),
+            moving: nest.moving(),
+        };
+        let strip = site.holes.request(&spec)?;
+        let length = nest.points(nest.strip()..nest.strip() + 1);
+        let outer = nest.points(0..nest.strip());
+        let block = block_of(length, if nest.fetches() { FETCH } else { 8192 });
+        let blocks = length.div_ceil(block);
+        let tasks = tasks_of(outer * length, cost_of(hole), outer * blocks);
+        site.need(nest.scratch() + 64 + writes.len() * 16);
+        Ok(Map { nest, strip, block, blocks, tasks })
+    }
+}
+
+impl Compiled for Map {
+    unsafe fn run(&self, cx: &RunContext<'_>) {
+        let nest = &self.nest;
+        let function = cx.code.get(self.strip);
+        let strip = nest.strip();
+        let length = nest.points(strip..strip + 1);
+        let items = nest.points(0..strip) * self.blocks;
+        if items == 0 || length == 0 {
+            return;
+        }
+        cx.pool.run(self.tasks, &|worker, task| {
+            let mut bump = cx.bump(worker);
+            let mut walk = nest.walk(&mut bump);
+            let results = bump.take(nest.writes.len(), super::strip::StripOperand::NONE);
+            let (from, to) = (items * task / self.tasks, items * (task + 1) / self.tasks);
+            nest.seek(&mut walk, 0..strip, from / self.blocks);
+            let mut block = from % self.blocks;
+            for _ in from..to {
+                let first = block * self.block;
+                let n = self.block.min(length - first);
+                // SAFETY: the context's contract; `first..first + n` are points of the strip.
+                unsafe {
+                    nest.fetch(&mut walk, cx, first, n);
+                    for (w, r) in results.iter_mut().enumerate() {
+                        *r = nest.target(&walk, cx, w, first);
+                    }
+                    function(&StripArgs {
+                        n,
+                        reads: walk.operands.as_ptr(),
+                        slots: std::ptr::null(),
+                        results: results.as_ptr(),
+                        base: walk.base.as_ptr(),
+                        draw: &cx.draw,
+                    });
+                }
+                block += 1;
+                if block == self.blocks {
+                    block = 0;
+                    nest.next(&mut walk, 0..strip);
+                }
+            }
+        });
+    }
+}
