@@ -4,11 +4,21 @@
 //! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+pub mod attention;
+pub mod axes;
 pub mod contract;
+mod depthwise;
+mod depthwise_tile;
+pub mod dot;
+mod dot_finish;
+mod dot_gemm;
+mod dot_pad;
+pub mod gemm;
 mod hole_emit;
 pub mod hole_jit;
 mod hole_loop;
 mod hole_split;
+mod hole_strip;
 #[cfg(test)]
 mod hole_tests;
 pub mod isa;
@@ -16,6 +26,7 @@ pub mod linalg;
 pub mod map;
 pub mod math;
 pub mod nest;
+mod panel;
 pub mod pool;
 pub mod program;
 pub mod random;
@@ -23,7 +34,9 @@ pub mod reduce;
 pub mod rows;
 pub mod run;
 pub mod scatter;
+pub mod scratch;
 pub mod simd;
+mod softmax;
 pub mod sort;
 pub mod strip;
 
