@@ -118,7 +118,7 @@ fn table() {
         $0 = %x[1000*i0 + i1] key { r0 = $0; yield r0 } write %y[1000*i0 + i1] } }"#;
     measure("argsort 100 x 1000", sort, 800_000, 100_000);
     let draw = r#"output %y f32[64, 4096] kernels { map [64, 4096] "draw" {
-            at { r0 = index 0; r1 = index 1; r2 = draw 7 lane 2 element r1 sample r0; yield r2 } write %y[4096*i0 + i1] } }"#;
+            at { r0 = index 0; r1 = index 1; r2 = draw 0x7 lane 2 element r1 sample r0; yield r2 } write %y[4096*i0 + i1] } }"#;
     measure("draws 64 x 4096", draw, 4 * 64 * 4096, 64 * 4096);
 }
 

@@ -218,8 +218,7 @@ impl GemmPlan {
         ];
         layout.worker = layout.strip + round(strips.into_iter().max().unwrap_or(0));
         layout.panels = parts.pad.as_ref().map_or(0, |p| round(p.len as usize * 4));
-        layout.shared =
-            layout.panels + if matches!(right, Right::PerCall(..)) { batches * panels_len * 4 } else { 0 };
+        layout.shared = layout.panels + if matches!(right, Right::PerCall(..)) { batches * panels_len * 4 } else { 0 };
         Ok(GemmPlan {
             isa,
             m,
@@ -325,8 +324,7 @@ impl GemmPlan {
                 return Ok(Right::Direct { access: r.clone(), step: step as isize });
             }
         }
-        let packer =
-            Packer::compile(parts.b, &s.reads, parts.buffers, cols, outer, inner, depth as usize, isa, holes)?;
+        let packer = Packer::compile(parts.b, &s.reads, parts.buffers, cols, outer, inner, depth as usize, isa, holes)?;
         if parts.b_constant { Ok(Right::Constant(packer)) } else { Ok(Right::PerCall(packer)) }
     }
 
@@ -463,9 +461,7 @@ impl GemmPlan {
             self.pack_rows(&with, left, origin, r0, r1);
             let panels: *const f32 = match &self.right {
                 Right::Constant(..) => self.packed.pointer().cast_const().add(batch * self.panels_len),
-                Right::PerCall(..) => {
-                    (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len)
-                }
+                Right::PerCall(..) => (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len),
                 Right::Direct { access, .. } => {
                     let base = ctx.pointers[access.buffer.0 as usize] as *const f32;
                     base.offset((access.offset + along(&access.strides, &origin)) as isize)
@@ -678,7 +674,8 @@ impl GemmPlan {
             let mut c = 0;
             while c < p.columns {
                 self.cols.seek((p.first + c) as i64, &mut at);
-                let n = axis.map_or(1, |a| (self.cols.extents[a - self.cols.first] - at[a]) as usize).min(p.columns - c);
+                let n =
+                    axis.map_or(1, |a| (self.cols.extents[a - self.cols.first] - at[a]) as usize).min(p.columns - c);
                 let mut results = [StripOperand::NONE; 8];
                 for (r, (w, size)) in results.iter_mut().zip(writes) {
                     let o = (w.offset + along(&w.strides, &at)) as isize * *size as isize;

@@ -83,11 +83,8 @@ impl Packer {
             (Some(_), None) => cols.extents.last().is_some_and(|e| *e as usize >= depth),
             (None, _) => false,
         };
-        let (axis, longest, moves) = if by_columns {
-            (last, lanes * super::gemm::MAX_WIDTH, Move::Unit)
-        } else {
-            (inner, depth, Move::Strided)
-        };
+        let (axis, longest, moves) =
+            if by_columns { (last, lanes * super::gemm::MAX_WIDTH, Move::Unit) } else { (inner, depth, Move::Strided) };
         let axis = axis.unwrap_or(usize::MAX);
         let results = vec![Port::new(DType::F32, moves)];
         let strip = HoleStrip::compile(hole, reads, buffers, axis, longest, Vec::new(), results, holes)?;

@@ -151,9 +151,7 @@ fn step(site: &mut Site<'_>, buffers: &[Buffer<i64>], kernel: &Kernel<i64>) -> R
                     site.need_shared(attention.scratch().shared);
                     plain("attention", Box::new(attention))
                 }
-                Err(_) => {
-                    plain("attention", Box::new(contract::attention(site, axes, reads, writes, roles, holes)?))
-                }
+                Err(_) => plain("attention", Box::new(contract::attention(site, axes, reads, writes, roles, holes)?)),
             }
         }
         Body::ScatterAdd(hole) => plain("scatter", Box::new(Scatter::new(site, axes, reads, writes, hole)?)),
