@@ -33,8 +33,7 @@ fn peak(isa: Isa) -> f64 {
     let (r, lanes) = (tile_rows(isa, w), isa.lanes());
     let (a, b) = (vec![0.5f32; r * depth], vec![0.5f32; w * lanes * depth]);
     let mut out = vec![0f32; r * w * lanes];
-    let table: Vec<*const f32> =
-        std::iter::once(b.as_ptr()).chain((0..r).map(|i| a[i * depth..].as_ptr())).collect();
+    let table: Vec<*const f32> = std::iter::once(b.as_ptr()).chain((0..r).map(|i| a[i * depth..].as_ptr())).collect();
     let row = (w * lanes) as isize;
     let tile = Tile {
         table: table.as_ptr(),
@@ -60,7 +59,7 @@ fn time(case: &Case, isa: Isa, threads: usize) -> f64 {
     let pool = Pool::new(threads);
     let mut holes = HoleCompiler::new(isa).expect("a compiler");
     let constant = |id: BufferId| id.0 == 1;
-    let mut dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
+    let dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
     let code = holes.finish().expect("code");
     let need = dot.scratch();
     let mut memory = Memory::new(need, threads);
@@ -112,7 +111,10 @@ fn main() {
         for (c, k, s, hw) in
             [(96, 3, 2, 112), (144, 3, 1, 56), (192, 3, 1, 28), (384, 3, 1, 14), (960, 3, 1, 7), (336, 5, 1, 28)]
         {
-            show(format!("conv {c}->{c} k{k} s{s} {hw} b{b} g{c}"), depthwise(b, c, hw, hw, k, s, k / 2, Ending::BiasRelu));
+            show(
+                format!("conv {c}->{c} k{k} s{s} {hw} b{b} g{c}"),
+                depthwise(b, c, hw, hw, k, s, k / 2, Ending::BiasRelu),
+            );
         }
     }
     for (m, k, n) in [

@@ -101,10 +101,8 @@ fn expected(case: &Case, data: &[Vec<f32>]) -> Vec<f64> {
 }
 
 fn try_case(case: &Case) {
-    let mut data: Vec<Vec<f32>> = (0u32..)
-        .zip(&case.buffers)
-        .map(|(i, b)| noise(b.shape.iter().product::<i64>() as usize, i + 1))
-        .collect();
+    let mut data: Vec<Vec<f32>> =
+        (0u32..).zip(&case.buffers).map(|(i, b)| noise(b.shape.iter().product::<i64>() as usize, i + 1)).collect();
     let want = expected(case, &data);
     for isa in Isa::all() {
         let mut first: Option<Vec<u32>> = None;
@@ -112,7 +110,7 @@ fn try_case(case: &Case) {
             data[4].iter_mut().for_each(|v| *v = 77.0);
             let pool = Pool::new(threads);
             let mut holes = HoleCompiler::new(isa).unwrap();
-            let kernel = AttentionKernel::compile(&case.kernel, &case.buffers, |_| false, &mut holes, isa).unwrap();
+            let kernel = AttentionKernel::compile(&case.kernel, &case.buffers, &mut holes, isa).unwrap();
             let code = holes.finish().unwrap();
             let mut memory = Memory::new(kernel.scratch(), threads);
             let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();

@@ -5,7 +5,8 @@
 
 use uad_kernels::cpu::dot::DotKernel;
 use uad_kernels::cpu::hole_jit::{HoleCode, HoleCompiler};
-use uad_kernels::cpu::run_context::{RunContext, Scratch};
+use uad_kernels::cpu::run::RunContext;
+use uad_kernels::cpu::scratch::Scratch;
 use uad_kernels::cpu::strip::DrawKey;
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::DotRole::{Batch, K, M, N};
@@ -52,7 +53,13 @@ pub fn dot(
 }
 
 /// The epilogue and its operands: bias is read 2, residual is read 3 (laid out as the result).
-fn ending(e: Ending, reads: &mut Vec<Access<i64>>, buffers: &mut Vec<Buffer<i64>>, bias: Vec<i64>, n: i64) -> Hole<i64> {
+fn ending(
+    e: Ending,
+    reads: &mut Vec<Access<i64>>,
+    buffers: &mut Vec<Buffer<i64>>,
+    bias: Vec<i64>,
+    n: i64,
+) -> Hole<i64> {
     let out = buffers.len() as u32 - 1;
     let mut h = Hole::default();
     let s = h.push(Inst::Slot(0));
@@ -246,7 +253,7 @@ pub fn check(case: &Case, b_constant: bool) {
             let pool = Pool::new(threads);
             let mut holes = HoleCompiler::new(isa).unwrap();
             let constant = |id: BufferId| b_constant && id.0 == 1;
-            let mut dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).unwrap();
+            let dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).unwrap();
             let code = holes.finish().unwrap();
             let need = dot.scratch();
             let mut memory = Memory::new(need, threads);
