@@ -35,15 +35,9 @@ pub unsafe fn exp<S: Simd>(x: S::F) -> S::F {
         let n = S::to_i(n);
         let half = S::sar::<1>(n);
         let rest = S::isub(n, half);
-<<<<<<< HEAD
         let two_half = S::from_bits(S::shl::<23>(S::iadd(half, S::isplat(127))));
         let two_rest = S::from_bits(S::shl::<23>(S::iadd(rest, S::isplat(127))));
         S::mul(S::mul(p, two_half), two_rest)
-=======
-        let bias = S::isplat(127);
-        let (two, more) = (S::shl::<23>(S::iadd(half, bias)), S::shl::<23>(S::iadd(rest, bias)));
-        S::mul(S::mul(p, S::from_bits(two)), S::from_bits(more))
->>>>>>> gemm
     }
 }
 
@@ -185,20 +179,11 @@ pub unsafe fn erf<S: Simd>(x: S::F) -> S::F {
     }
 }
 
-<<<<<<< HEAD
 /// A run of `f` over vectors, the last of them partial. No closure: its body would be compiled without the features.
 macro_rules! sweep {
     ($run:ident, $f:ident) => {
         #[inline(always)]
         unsafe fn $run<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
-=======
-/// A function over vectors, the last of them partial. A macro, not a function that takes a closure: the body of a
-/// closure is compiled without the instruction set of the function around it.
-macro_rules! sweep {
-    ($($name:ident $f:ident;)*) => { $(
-        #[inline(always)]
-        unsafe fn $name<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
->>>>>>> gemm
             // SAFETY: the caller vouches for `n` values on both sides.
             unsafe {
                 let mut i = 0;
@@ -216,18 +201,12 @@ macro_rules! sweep {
                 }
             }
         }
-<<<<<<< HEAD
     };
 }
 sweep!(exp_run, exp);
 sweep!(log_run, log);
 sweep!(tanh_run, tanh);
 sweep!(erf_run, erf);
-=======
-    )* };
-}
-sweep! { exp_run exp; log_run log; tanh_run tanh; erf_run erf; }
->>>>>>> gemm
 
 #[inline(always)]
 unsafe fn circle_run<S: Simd>(to: *mut f32, from: *const f32, n: usize, quarter: i32) {
