@@ -6,8 +6,8 @@
 pub mod check;
 pub mod diag;
 pub mod graph;
-pub mod names;
-pub mod pass;
 pub mod lower;
 pub mod model;
+pub mod names;
+pub mod pass;
 pub mod source;
