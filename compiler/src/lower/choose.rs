@@ -211,12 +211,8 @@ struct Weights {
 impl Weights {
     fn new(g: &Graph, inside: &[Option<NodeId>]) -> Weights {
         let count = g.nodes.len();
-        let mut w = Weights {
-            ops: vec![0; count],
-            depth: vec![0; count],
-            heavy: vec![false; count],
-            loads: vec![false; count],
-        };
+        let mut w =
+            Weights { ops: vec![0; count], depth: vec![0; count], heavy: vec![false; count], loads: vec![false; count] };
         for n in g.ids() {
             let (node, i) = (g.node(n), n.0 as usize);
             let over = |v: &[u32]| node.args.iter().map(|a| v[a.0 as usize]).collect::<Vec<_>>();
@@ -234,14 +230,8 @@ impl Weights {
                 }
                 Op::Draw { .. } => w.heavy[i] = true,
                 Op::Const(_) | Op::Size(_) | Op::Iota { .. } => {}
-                Op::Permute(_)
-                | Op::Reshape
-                | Op::Expand { .. }
-                | Op::Slice { .. }
-                | Op::Stop
-                | Op::Window { .. }
-                | Op::Pad { .. }
-                | Op::Gather { .. } => {
+                Op::Permute(_) | Op::Reshape | Op::Expand { .. } | Op::Slice { .. } | Op::Stop | Op::Window { .. }
+                | Op::Pad { .. } | Op::Gather { .. } => {
                     let a = node.args[0].0 as usize;
                     let stored = w.ops[a] > LARGEST;
                     w.ops[i] = if stored { 0 } else { w.ops[a] };
