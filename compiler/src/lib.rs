@@ -4,8 +4,10 @@
 //! devices; never panics on a program; one direction: syntax, model, graph, plan. Imports: `uad-grammar`, `uad-plan`.
 
 pub mod check;
+pub mod compile;
 pub mod diag;
 pub mod graph;
+pub mod library;
 pub mod lower;
 pub mod model;
 pub mod names;

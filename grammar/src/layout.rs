@@ -16,12 +16,18 @@ pub(crate) const MAX_NESTING: usize = 100;
 /// Stands for a bracket that has been reported.
 pub(crate) const REPORTED: u8 = 2;
 
+/// Stands for all the braces that should be closed there, and a newline.
+pub(crate) const CLOSED: u8 = 3;
+
 /// Words that begin an item.
 pub(crate) const ITEM_WORDS: [&str; 7] = ["use", "type", "unit", "source", "fn", "block", "detector"];
 
 /// Words that begin a statement and nothing else.
-const STATEMENT_WORDS: [&str; 10] =
+pub(crate) const STATEMENT_WORDS: [&str; 10] =
     ["param", "slot", "input", "weight", "state", "let", "require", "stage", "minimise", "score"];
+
+/// From this many errors on, messages tell no lines.
+const MANY: usize = 200;
 
 /// A line that begins with one of these words continues the line before it.
 const CONTINUING_WORDS: [&str; 4] = ["over", "with", "until", "else"];
@@ -63,7 +69,7 @@ pub(crate) enum Mark {
 /// What the layout pass found.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
-    /// The new text. It may be longer than the source: braces that close what the source leaves open.
+    /// The new text.
     pub(crate) text: Vec<u8>,
     /// All comments in order.
     pub(crate) comments: Vec<RawComment>,
@@ -199,6 +205,13 @@ impl Scanner<'_> {
                 if self.attributes && self.stack.is_empty() && matches!(&self.source[start..self.at], "fn" | "block") {
                     self.attributes = false;
                 }
+            }
+            0..0x20 | 0x7f => {
+                let message = format!("control character U+{first:04X}");
+                let error = SyntaxError::new(Span::new(start, start + 1), message, "not part of the language");
+                self.out.errors.push(error);
+                self.out.text[start] = REPORTED;
+                self.at += 1;
             }
             _ => self.at += self.source[start..].chars().next().map_or(1, char::len_utf8),
         }
@@ -354,8 +367,11 @@ impl Scanner<'_> {
         }
     }
 
-    /// `on line 3`.
+    /// `on line 3`. Counting lines again and again would take too long in a file of nothing but errors.
     fn show(&self, at: usize) -> String {
+        if self.out.errors.len() > MANY {
+            return "before it".to_string();
+        }
         format!("on line {}", self.source[..at].matches('\n').count() + 1)
     }
 
@@ -363,45 +379,42 @@ impl Scanner<'_> {
     fn unclosed(&mut self, from: usize, next: usize) {
         let opened: Vec<Opened> = self.stack.drain(from..).collect();
         let broken = opened.iter().position(|o| o.byte != b'{' || o.muted).unwrap_or(opened.len());
-        // Braces are closed in the blanks before `next`, so that the statements in them are still read.
-        let kept = match self.pending {
-            _ if next >= self.bytes.len() => broken,
-            Some(newline) => broken.min(next - newline - 1),
-            None => 0,
-        };
-        for opened in opened.iter().skip(kept) {
+        for opened in opened.iter().skip(broken) {
             self.out.text[opened.at] = REPORTED;
             self.dropped.insert(opened.at);
         }
-        if next >= self.bytes.len() {
-            for _ in 0..kept {
-                let at = self.out.text.len();
-                self.out.text.push(b'}');
+        // Braces are closed in the newline before `next`, so that the statements in them are still read.
+        if broken > 0 {
+            let at = self.pending.take().unwrap_or(next);
+            if let Some(byte) = self.out.text.get_mut(at) {
+                *byte = CLOSED;
+            }
+            for _ in 0..broken {
                 self.mark(at, Mark::Finish);
             }
-        } else if let Some(newline) = self.pending {
-            for at in newline..newline + kept {
-                self.out.text[at] = b'}';
-                self.mark(at, Mark::Finish);
-            }
-            self.pending = Some(newline + kept);
+            self.mark(at, Mark::Separator);
         }
-        if let Some(inner) = opened.last() {
-            let what = if inner.byte == b'{' { "the body" } else { "the list" };
-            let close = match inner.byte {
+        if !opened.is_empty() {
+            let close = |byte| match byte {
                 b'(' => ')',
                 b'[' => ']',
                 _ => '}',
             };
+            let place = if next >= self.bytes.len() {
+                "the end of the file".to_string()
+            } else {
+                self.show(next).replacen("on ", "", 1)
+            };
+            let many = opened.len();
             for (n, one) in opened.iter().enumerate() {
-                if n + 1 == opened.len() || one.byte == b'{' {
+                if n + 1 == many || one.byte == b'{' {
                     self.out.errors.push(
                         SyntaxError::new(
                             Span::new(one.at, one.at + 1),
                             format!("`{}` is never closed", one.byte as char),
                             "opened here",
                         )
-                        .help(format!("end {what} with `{close}`")),
+                        .help(format!("a `{}` is missing before {place}", close(one.byte))),
                     );
                 }
             }

@@ -6,8 +6,13 @@
 pub mod ast;
 mod build;
 mod error;
+mod explain;
 mod layout;
 mod parse;
+mod print;
+mod reserved;
+mod rules;
 
 pub use error::SyntaxError;
 pub use parse::{parse, parse_expr};
+pub use print::print;

@@ -129,8 +129,11 @@ impl Choice {
                 (Op::Map(_) | Op::Draw { .. }, None) => facts.result[i] || weights.stores(n, &u, facts),
                 (Op::Concat { .. } | Op::Loop { .. } | Op::Eigh | Op::Cholesky | Op::Part(_), None) => true,
                 (Op::ScatterAdd { .. } | Op::ArgSort { .. } | Op::Scan(_), None) => true,
-                (Op::Pad { interior, .. }, None) => interior.iter().any(|k| *k != 0),
-                _ => false,
+                (Op::Pad { interior, .. }, None) if interior.iter().any(|k| *k != 0) => true,
+                (Op::Gather { .. }, None) if u.index => true,
+                (Op::Const(_) | Op::Size(_) | Op::Iota { .. }, None) => false,
+                // Chains of views end somewhere too.
+                _ => weights.deep[i],
             };
             uses[i] = u;
         }
@@ -155,6 +158,7 @@ impl Choice {
                 u.guarded |= *lo != 0 || *hi != 0;
             }
             Op::Pad { .. } => u.guarded = true,
+            Op::Gather { .. } | Op::ScatterAdd { .. } if node.args.get(1) == Some(&n) => u.index = true,
             Op::Gather { .. } => u.again = true,
             _ => {}
         }
@@ -165,7 +169,7 @@ impl Choice {
 fn is_anchor(g: &Graph, n: NodeId) -> bool {
     match &g.node(n).op {
         Op::Dot { contract, .. } => !contract.is_empty(),
-        Op::Reduce { .. } => true,
+        Op::Reduce { axes, .. } => !axes.is_empty(),
         _ => false,
     }
 }
@@ -179,6 +183,8 @@ struct Uses {
     dot: bool,
     /// More than once per element?
     again: bool,
+    /// As an index?
+    index: bool,
     /// Behind padding?
     guarded: bool,
     /// In how many reductions.
@@ -194,6 +200,7 @@ impl Uses {
         }
         self.dot |= o.dot;
         self.again |= o.again;
+        self.index |= o.index;
         self.guarded |= o.guarded;
         self.passes += o.passes;
     }
@@ -206,13 +213,15 @@ struct Weights {
     heavy: Vec<bool>,
     /// Does it read memory?
     loads: Vec<bool>,
+    /// Is it a view of too many views?
+    deep: Vec<bool>,
 }
 
 impl Weights {
     fn new(g: &Graph, inside: &[Option<NodeId>]) -> Weights {
         let count = g.nodes.len();
-        let mut w =
-            Weights { ops: vec![0; count], depth: vec![0; count], heavy: vec![false; count], loads: vec![false; count] };
+        let no = || vec![false; count];
+        let mut w = Weights { ops: vec![0; count], depth: vec![0; count], heavy: no(), loads: no(), deep: no() };
         for n in g.ids() {
             let (node, i) = (g.node(n), n.0 as usize);
             let over = |v: &[u32]| node.args.iter().map(|a| v[a.0 as usize]).collect::<Vec<_>>();
@@ -230,8 +239,14 @@ impl Weights {
                 }
                 Op::Draw { .. } => w.heavy[i] = true,
                 Op::Const(_) | Op::Size(_) | Op::Iota { .. } => {}
-                Op::Permute(_) | Op::Reshape | Op::Expand { .. } | Op::Slice { .. } | Op::Stop | Op::Window { .. }
-                | Op::Pad { .. } | Op::Gather { .. } => {
+                Op::Permute(_)
+                | Op::Reshape
+                | Op::Expand { .. }
+                | Op::Slice { .. }
+                | Op::Stop
+                | Op::Window { .. }
+                | Op::Pad { .. }
+                | Op::Gather { .. } => {
                     let a = node.args[0].0 as usize;
                     let stored = w.ops[a] > LARGEST;
                     w.ops[i] = if stored { 0 } else { w.ops[a] };
@@ -239,7 +254,7 @@ impl Weights {
                     w.heavy[i] = w.heavy[a];
                     w.loads[i] = w.loads[a] || matches!(node.op, Op::Gather { .. });
                     if w.depth[i] > DEEPEST {
-                        w.depth[i] = 0;
+                        (w.depth[i], w.ops[i], w.deep[i]) = (0, 0, true);
                     }
                 }
                 _ => w.loads[i] = true,
@@ -256,7 +271,7 @@ impl Weights {
         let i = n.0 as usize;
         let (ops, heavy) = (self.ops[i], self.heavy[i]);
         let light = !heavy && ops <= 2;
-        if ops > LARGEST {
+        if ops > LARGEST || u.index {
             return true;
         }
         if !self.loads[i] && !heavy && ops <= 8 {

@@ -7,9 +7,7 @@
 
 use std::collections::HashMap;
 
-use uad_plan::{
-    Access, BufferId, DType, Dim, DimError, Guard, Hole, Inst, ReduceOp, Reg, RowStage, ScalarOp, Via,
-};
+use uad_plan::{Access, BufferId, DType, Dim, DimError, Guard, Hole, Inst, ReduceOp, Reg, RowStage, ScalarOp, Via};
 
 use super::affine::{Coord, Reshaped, reshape, reshape_strides};
 use super::{Halt, LowerError};
@@ -148,6 +146,7 @@ impl<'a> Frame<'a> {
             let node = self.graph.node(at);
             match &node.op {
                 Op::Permute(_) | Op::Reshape | Op::Slice { .. } | Op::Expand { .. } | Op::Stop => at = node.args[0],
+                Op::Reduce { axes, .. } if axes.is_empty() => at = node.args[0],
                 _ => return Ok(None),
             }
             chain.push(at);
@@ -224,7 +223,8 @@ impl<'a> Frame<'a> {
         }
         let g = Guard { offset: coord.offset.clone(), strides: coord.strides.clone(), extent: extent.clone() };
         if !at.guards.contains(&g) {
-            at.guards.push(g);
+            // The last one is about the buffer itself: whoever checks the reach looks there first.
+            at.guards.insert(0, g);
         }
         Ok(())
     }
@@ -237,6 +237,7 @@ impl<'a> Frame<'a> {
         let from = &self.graph.ty(arg).shape;
         let point = match &node.op {
             Op::Stop => at.clone(),
+            Op::Reduce { axes, .. } if axes.is_empty() => at.clone(),
             Op::Permute(perm) => {
                 let mut coords = at.coords.clone();
                 for (k, p) in perm.iter().enumerate() {
@@ -294,7 +295,9 @@ impl<'a> Frame<'a> {
                 let at_index = at.coords[..*batch].iter().chain(&at.coords[*axis..end]).cloned().collect();
                 let mut c = Coord::fixed(Dim::int(0), axes);
                 c.vias.push(self.via(index, &Point { fill: None, ..at.moved(at_index) }, &from[*axis])?);
-                at.moved(at.coords[..*axis].iter().cloned().chain([c]).chain(at.coords[end..].iter().cloned()).collect())
+                at.moved(
+                    at.coords[..*axis].iter().cloned().chain([c]).chain(at.coords[end..].iter().cloned()).collect(),
+                )
             }
             _ => return Ok(None),
         };

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use uad_plan::Dim;
 
 use super::affine::runs;
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId, Op, TensorType};
 
 /// Facts by node.
 pub(super) struct Facts {
@@ -56,6 +56,7 @@ impl Facts {
                 && match &node.op {
                     Op::Input(_) | Op::Draw { .. } => false,
                     Op::Weight(p) | Op::State(p) => !written.contains(p.as_str()),
+                    Op::Loop { body, .. } if !quiet(body, &written) => false,
                     _ => node.args.iter().all(|a| constant[a.0 as usize]),
                 };
         }
@@ -73,6 +74,31 @@ impl Facts {
         let order = if layouts { orders(g) } else { g.nodes.iter().map(|n| (0..n.ty.shape.len()).collect()).collect() };
         Facts { live, users, result, constant, order, name }
     }
+}
+
+/// Does a loop's body draw nothing, and read no stored tensor that the entry writes?
+fn quiet(body: &Graph, written: &BTreeSet<&str>) -> bool {
+    body.nodes.iter().all(|n| match &n.op {
+        Op::Draw { .. } => false,
+        Op::Weight(p) | Op::State(p) => !written.contains(p.as_str()),
+        Op::Loop { body, .. } => quiet(body, written),
+        _ => true,
+    })
+}
+
+/// The stored tensors that loop bodies name.
+pub(super) fn stored_inside(g: &Graph) -> Vec<(&str, &TensorType)> {
+    let mut found = Vec::new();
+    for n in &g.nodes {
+        let Op::Loop { body, .. } = &n.op else { continue };
+        for inner in &body.nodes {
+            if let Op::Weight(p) | Op::State(p) = &inner.op {
+                found.push((p.as_str(), &inner.ty));
+            }
+        }
+        found.extend(stored_inside(body));
+    }
+    found
 }
 
 /// How much an order matters: nothing (a broadcast), a row-major tensor from outside, the result of a contraction.
@@ -109,10 +135,9 @@ fn orders(g: &Graph) -> Vec<Vec<usize>> {
             }
             Op::Reshape => (reshaped(from(0), &of(0).0, &node.ty.shape), of(0).1),
             Op::Expand { axes } => {
-                let new: Vec<usize> = (0..rank).filter(|a| !axes.contains(a)).collect();
-                let grows = !new.is_empty() || axes.iter().enumerate().any(|(k, a)| from(0)[k] != node.ty.shape[*a]);
-                let order = new.into_iter().chain(of(0).0.iter().map(|k| axes[*k])).collect();
-                (order, if grows { Weight::Broadcast } else { of(0).1 })
+                let grows = axes.len() < rank || axes.iter().enumerate().any(|(k, a)| from(0)[k] != node.ty.shape[*a]);
+                let order = of(0).0.iter().map(|k| axes[*k]).collect();
+                if grows { (plain, Weight::Broadcast) } else { (order, of(0).1) }
             }
             Op::Window { .. } => (of(0).0.iter().copied().chain([rank - 1]).collect(), of(0).1),
             Op::Reduce { axes, .. } => {

@@ -17,7 +17,7 @@ impl Lowering<'_> {
         let place = self.concat_place(c)?;
         for (k, arg) in self.graph.node(c).args.clone().into_iter().enumerate() {
             let part = self.concat_part(c, k)?;
-            if self.places[arg.0 as usize].as_ref() == Some(&part) {
+            if self.lies(arg)?.as_ref() == Some(&part) {
                 continue;
             }
             self.compute(arg, part.clone(), self.facts.constant[c.0 as usize])?;
@@ -109,9 +109,14 @@ impl Lowering<'_> {
                     let mut frame = l.frame(space);
                     let at_index = at[..batch].iter().chain(&at[axis..end]).cloned().collect();
                     let mut c = Coord::fixed(Dim::int(0), frame.extents.len());
-                    c.vias.push(frame.via(index, &Point::at(at_index), &l.graph.ty(arg).shape[axis])?);
+                    let via = frame.via(index, &Point::at(at_index), &l.graph.ty(arg).shape[axis])?;
+                    c.vias.push(via.clone());
                     let target = at[..axis].iter().cloned().chain([c]).chain(at[end..].iter().cloned()).collect();
-                    let write = place.access(&Point::at(target), frame.extents.len())?;
+                    let mut write = place.access(&Point::at(target), frame.extents.len())?;
+                    // An axis of extent 1 may have no stride; the index is 0 then.
+                    if write.via.is_empty() {
+                        write.via.push(via);
+                    }
                     let hole = frame.hole(updates, &Point::at(at))?;
                     let reads = frame.reads;
                     let body = Body::ScatterAdd(hole);

@@ -26,7 +26,7 @@ use crate::graph::verify::Verified;
 use crate::graph::{Graph, NodeId, Op, ScopeId};
 use affine::{Coord, ordered, row_major};
 use choose::Choice;
-use expr::Place;
+use expr::{Frame, Place};
 use facts::Facts;
 
 /// How to lower.
@@ -180,6 +180,9 @@ impl<'a> Lowering<'a> {
                 self.store(n)?;
             }
         }
+        for (path, t) in facts::stored_inside(self.graph) {
+            self.memory.outside(path, BufferKind::Stored, t.dtype, &t.shape)?;
+        }
         for (name, n) in &self.graph.outputs {
             let t = self.graph.ty(*n);
             let kind = if self.nested { BufferKind::Temp } else { BufferKind::Output };
@@ -193,16 +196,16 @@ impl<'a> Lowering<'a> {
         }
         for (k, (_, n)) in self.graph.outputs.iter().enumerate() {
             let b = self.outputs[k];
-            if self.places[n.0 as usize].as_ref().is_none_or(|p| p.buffer != b) {
-                let whole = self.whole(b);
+            let whole = self.whole(b);
+            if self.lies(*n)?.as_ref() != Some(&whole) {
                 self.compute(*n, whole, self.facts.constant[n.0 as usize] && self.nested)?;
             }
         }
         for (path, n) in &self.graph.writes {
             let t = self.graph.ty(*n);
             let b = self.memory.outside(path, BufferKind::Stored, t.dtype, &t.shape)?;
-            if self.places[n.0 as usize].as_ref().is_none_or(|p| p.buffer != b) {
-                let whole = self.whole(b);
+            let whole = self.whole(b);
+            if self.lies(*n)?.as_ref() != Some(&whole) {
                 self.compute(*n, whole, false)?;
             }
         }
@@ -258,25 +261,69 @@ impl<'a> Lowering<'a> {
 
     /// Where a value that is about to be computed shall lie: in an output, in a part of a concatenation, or on its own.
     fn home(&mut self, n: NodeId) -> Result<Place, LowerError> {
+        if let Some(place) = self.given(n, 0)? {
+            return Ok(place);
+        }
+        let order = self.facts.order[n.0 as usize].clone();
+        self.fresh(n, &order)
+    }
+
+    /// The place that is given to a node, or to a view of it that only renames its elements.
+    fn given(&mut self, n: NodeId, depth: u32) -> Result<Option<Place>, LowerError> {
         let i = n.0 as usize;
-        if !self.facts.constant[i] {
+        if !self.facts.constant[i] && self.facts.result[i] {
             if let Some(k) = self.graph.outputs.iter().position(|o| o.1 == n) {
                 let b = self.outputs[k];
-                return Ok(self.whole(b));
+                return Ok(Some(self.whole(b)));
             }
+            // A stored tensor that nobody reads can be written at once.
             if let Some((path, _)) = self.graph.writes.iter().find(|w| w.1 == n)
                 && !self.memory.outside.contains_key(&(true, path.clone()))
             {
                 let t = self.graph.ty(n);
                 let b = self.memory.outside(path, BufferKind::Stored, t.dtype, &t.shape)?;
-                return Ok(self.whole(b));
+                return Ok(Some(self.whole(b)));
             }
         }
         if let Some((c, arg)) = self.choice.joined[i] {
-            return self.concat_part(c, arg);
+            return self.concat_part(c, arg).map(Some);
         }
-        let order = self.facts.order[i].clone();
-        self.fresh(n, &order)
+        if depth > 8 || !self.options.fuse {
+            return Ok(None);
+        }
+        for u in self.facts.users[i].clone() {
+            let (node, shape) = (self.graph.node(u), &self.graph.ty(n).shape);
+            let view = matches!(node.op, Op::Permute(_) | Op::Reshape | Op::Stop);
+            if !view || self.facts.constant[u.0 as usize] != self.facts.constant[i] {
+                continue;
+            }
+            let Some(mut place) = self.given(u, depth + 1)? else { continue };
+            match &node.op {
+                Op::Permute(perm) => {
+                    let mut strides = place.strides.clone();
+                    for (k, p) in perm.iter().enumerate() {
+                        strides[*p] = place.strides[k].clone();
+                    }
+                    place.strides = strides;
+                }
+                Op::Reshape => match affine::reshape_strides(&node.ty.shape, &place.strides, shape)? {
+                    Some(strides) => place.strides = strides,
+                    None => continue,
+                },
+                _ => {}
+            }
+            return Ok(Some(place));
+        }
+        Ok(None)
+    }
+
+    /// Where the node's value lies, if it does.
+    fn lies(&self, n: NodeId) -> Result<Option<Place>, LowerError> {
+        match Frame::new(self.graph, &self.places, Vec::new()).place(n) {
+            Ok(p) => Ok(p),
+            Err(Halt::Failed(e)) => Err(e),
+            Err(_) => Ok(None),
+        }
     }
 
     /// A buffer of its own.

@@ -52,7 +52,8 @@ pub fn run(graph: &mut Graph) {
 fn scalars(out: &mut Graph, node: &Node, op: ScalarOp) -> Option<NodeId> {
     let values: Option<Vec<f64>> = node.args.iter().map(|a| literal(out, *a)).collect();
     let v = scalar(op, out.ty(*node.args.first()?).dtype, node.ty.dtype, &values?);
-    filled(out, v, &node.ty, node.scope)
+    // NaN differs from itself: passes would see a change for ever.
+    if v.is_nan() { None } else { filled(out, v, &node.ty, node.scope) }
 }
 
 /// A scalar operation on values of known dtypes.
@@ -187,7 +188,7 @@ fn tensors(out: &mut Graph, node: &Node) -> Option<NodeId> {
         Op::Reduce { op, axes } => reduce(*op, of, axes, &args[0], &shape)?,
         _ => return None,
     };
-    leaf(out, data, &node.ty, node)
+    if data.iter().any(|v| v.is_nan()) { None } else { leaf(out, data, &node.ty, node) }
 }
 
 /// A literal, or a constant where the shape is that of a scalar.

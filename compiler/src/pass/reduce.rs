@@ -25,11 +25,9 @@ fn rule(out: &mut Graph, node: &Node, op: ReduceOp, axes: &[usize]) -> Option<No
     let arg = matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin);
     // Over one element there is nothing to reduce.
     if !arg && axes.iter().any(|a| full[*a].is(1)) {
-        let (ones, left): (Vec<usize>, Vec<usize>) = axes.iter().partition(|a| full[**a].is(1));
-        let shape = (0..full.len()).filter(|n| !ones.contains(n)).map(|n| full[n].clone()).collect();
-        let y = reshape(out, x, shape, node.scope)?;
-        let left: Vec<usize> = left.iter().map(|a| a - ones.iter().filter(|o| *o < a).count()).collect();
-        return if left.is_empty() { Some(y) } else { out.op(Op::Reduce { op, axes: left }, &[y], node.scope).ok() };
+        let left: Vec<usize> = axes.iter().copied().filter(|a| !full[*a].is(1)).collect();
+        let y = if left.is_empty() { x } else { out.op(Op::Reduce { op, axes: left }, &[x], node.scope).ok()? };
+        return reshape(out, y, node.ty.shape.clone(), node.scope);
     }
     let inner = out.node(x).clone();
     match &inner.op {
@@ -53,7 +51,7 @@ fn rule(out: &mut Graph, node: &Node, op: ReduceOp, axes: &[usize]) -> Option<No
             for (old, new) in groups(&before, &full)? {
                 match new.clone().filter(|n| axes.contains(n)).count() {
                     0 => {}
-                    n if n == new.len() => of.extend(old),
+                    n if n == new.len() => of.extend(old.filter(|n| !before[*n].is(1))),
                     _ => return None,
                 }
             }

@@ -6,12 +6,27 @@
 
 use uad_plan::{DType, ScalarOp};
 
+use super::dead;
 use super::rewrite::{filled, literal, only_user, ordinary, rebuild, size};
 use crate::graph::{Graph, NodeId, Op};
 
+/// A number moves at most so many operations at once.
+const FAR: usize = 16;
+
 /// The pass.
 pub fn run(graph: &mut Graph) {
+    for _ in 0..FAR {
+        if !once(graph) {
+            return;
+        }
+        // What is left behind would count as a use.
+        dead::run(graph);
+    }
+}
+
+fn once(graph: &mut Graph) -> bool {
     let old = graph.clone();
+    let mut any = false;
     let user = only_user(&old);
     rebuild(graph, |out, map, node| {
         let at = NodeId(map.len() as u32);
@@ -31,6 +46,7 @@ pub fn run(graph: &mut Graph) {
             // Before views: nothing else reads them.
             Op::Permute(_) | Op::Reshape => {
                 let y = scaled(out, map[inner.args[0].0 as usize])?;
+                any = true;
                 out.add(inner.op.clone(), &[y], inner.ty.clone(), inner.scope).ok()
             }
             Op::Dot { .. } => {
@@ -42,9 +58,11 @@ pub fn run(graph: &mut Graph) {
                 }
                 let mut args = [map[a.0 as usize], map[b.0 as usize]];
                 args[side] = scaled(out, args[side])?;
+                any = true;
                 out.op(inner.op.clone(), &args, inner.scope).ok()
             }
             _ => None,
         }
     });
+    any
 }

@@ -94,6 +94,10 @@ fn reshapes(out: &mut Graph, node: &Node) -> Option<NodeId> {
     if out.ty(x).shape == node.ty.shape {
         return Some(x);
     }
+    // A scalar is repeated, be it once.
+    if out.ty(x).shape.is_empty() {
+        return expand(out, x, &[], &node.ty.shape, node.scope);
+    }
     match source(out, x) {
         (Some(y), Op::Reshape) => reshape(out, y, node.ty.shape.clone(), node.scope),
         (Some(y), Op::Expand { axes }) => {
@@ -137,7 +141,7 @@ fn expands(out: &mut Graph, node: &Node, axes: &[usize]) -> Option<NodeId> {
         return expand(out, y, &places, &node.ty.shape, node.scope);
     }
     // What only adds axes of extent 1 is a reshape.
-    if long(&ty.shape) == long(&node.ty.shape) {
+    if !ty.shape.is_empty() && long(&ty.shape) == long(&node.ty.shape) {
         return reshape(out, x, node.ty.shape.clone(), node.scope);
     }
     match source(out, x) {
@@ -178,6 +182,24 @@ fn slices(out: &mut Graph, node: &Node, start: &[Dim], step: &[i64]) -> Option<N
             let narrow = TensorType::new(ty.dtype, of);
             let y = if plain { y } else { out.add(inner, &[y], narrow, node.scope).ok()? };
             expand(out, y, &axes, &node.ty.shape, node.scope)
+        }
+        (Some(y), Op::Reshape) => {
+            // Axes of extent 1 come after the slice.
+            let before = out.ty(y).shape.clone();
+            let of = |shape: &[Dim]| -> Vec<usize> { (0..shape.len()).filter(|n| !shape[*n].is(1)).collect() };
+            let (old, new) = (of(&before), of(&ty.shape));
+            let ones = (0..ty.shape.len()).all(|n| new.contains(&n) || whole(n));
+            if long(&before) != long(&ty.shape) || !ones {
+                return None;
+            }
+            let rank = before.len();
+            let (mut s, mut t, mut shape) = (vec![Dim::int(0); rank], vec![1; rank], before);
+            for (o, n) in old.iter().zip(&new) {
+                (s[*o], t[*o], shape[*o]) = (start[*n].clone(), step[*n], node.ty.shape[*n].clone());
+            }
+            let op = Op::Slice { start: s, step: t };
+            let y = out.add(op, &[y], TensorType::new(ty.dtype, shape), node.scope).ok()?;
+            reshape(out, y, node.ty.shape.clone(), node.scope)
         }
         (_, Op::Concat { axis }) => {
             // Inside one piece.

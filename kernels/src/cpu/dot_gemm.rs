@@ -10,10 +10,13 @@ use super::axes::{Point, Space, Walk, along};
 use super::dot_finish::{Native, recognise};
 use super::dot_pad::Pad;
 use super::gemm::{Finish, Tile, panel_width, run_tile, tile_rows};
+
 use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext};
 use super::isa::Isa;
-use super::run_context::{RunContext, Scratch, round};
+use super::panel::{Aligned, Packer, Panel, panels};
+use super::run::RunContext;
+use super::scratch::{Scratch, round};
 use super::strip::{Move, Port, StripOperand};
 use uad_plan::{Access, Buffer, DType, DotRole, Hole};
 
@@ -47,7 +50,6 @@ pub struct DotParts<'a> {
 pub struct GemmPlan {
     isa: Isa,
     m: usize,
-    n: usize,
     k: usize,
     batch: Walk,
     rows: Walk,
@@ -70,7 +72,6 @@ pub struct GemmPlan {
     row_blocks: usize,
     groups: usize,
     rows_first: bool,
-    block_rows: usize,
     layout: Layout,
     zeros: Vec<f32>,
     packed: Aligned,
@@ -87,9 +88,9 @@ enum Left {
 
 enum Right {
     /// Packed by [`GemmPlan::pack`].
-    Constant(HoleStrip, bool),
-    /// Packed at every call. The flag: strips run along N.
-    PerCall(HoleStrip, bool),
+    Constant(Packer),
+    /// Packed at every call.
+    PerCall(Packer),
     /// Read in place.
     Direct { access: Access<i64>, step: isize },
 }
@@ -97,15 +98,6 @@ enum Right {
 enum Ending {
     Registers { native: Native, write: Access<i64>, row: isize, residual_row: isize },
     Strip { strip: HoleStrip, axis: Option<usize>, writes: Vec<(Access<i64>, usize)> },
-}
-
-#[derive(Clone, Copy)]
-struct Panel {
-    first: usize,
-    columns: usize,
-    width: usize,
-    /// Elements before it in its batch entry.
-    at: usize,
 }
 
 /// A part of the summed axis: segments `first..first + count`, of each the elements `from..from + depth`.
@@ -128,25 +120,6 @@ struct Layout {
     shared: usize,
 }
 
-/// f32 memory on a cache line boundary.
-#[derive(Default)]
-struct Aligned {
-    data: Vec<f32>,
-}
-
-impl Aligned {
-    fn reserve(&mut self, len: usize) -> *mut f32 {
-        if self.data.len() < len + 16 {
-            self.data = vec![0.0; len + 16];
-        }
-        self.pointer() as *mut f32
-    }
-    fn pointer(&self) -> *const f32 {
-        let p = self.data.as_ptr();
-        p.wrapping_add(p.align_offset(64))
-    }
-}
-
 impl GemmPlan {
     /// Chooses how the contraction is done.
     pub fn compile(parts: DotParts<'_>, isa: Isa, holes: &mut HoleCompiler) -> Result<GemmPlan, String> {
@@ -161,20 +134,10 @@ impl GemmPlan {
         let (batches, m, n, k) = (count(DotRole::Batch)?, count(DotRole::M)?, count(DotRole::N)?, count(DotRole::K)?);
         let segments: i64 = outer.extents.iter().product();
 
-        // Panels: as even as they can be.
         let lanes = isa.lanes();
         let vectors = n.div_ceil(lanes);
-        let many = vectors.div_ceil(panel_width(isa));
-        let mut panels = Vec::with_capacity(many);
-        let (mut vector, mut at) = (0, 0);
-        for p in 0..many {
-            let width = vectors / many + usize::from(p < vectors % many);
-            let first = vector * lanes;
-            panels.push(Panel { first, columns: (n - first).min(width * lanes), width, at });
-            vector += width;
-            at += width * lanes * k;
-        }
-        let panels_len = at;
+        let (panels, panels_len) = panels(isa, n, k);
+        let many = panels.len();
 
         // Tasks.
         let flops = 2.0 * (m * n * k * batches) as f64;
@@ -201,8 +164,9 @@ impl GemmPlan {
         if parts.pad.is_some() && !matches!(left, Left::Direct { .. }) {
             return Err("a padded copy would not be read in place".to_owned());
         }
-        let right = Self::right(&parts, &cols, &outer, inner, m, lanes, k, holes)?;
+        let right = Self::right(&parts, &cols, &outer, inner, depth, (m, k), isa, holes)?;
 
+        let packed = Aligned::new(if matches!(right, Right::Constant(_)) { batches * panels_len } else { 0 });
         let mut pieces = Vec::new();
         let direct_segments = if matches!(left, Left::Direct { .. }) { segments } else { 1 };
         let run = if direct_segments == segments { depth } else { k as i64 };
@@ -247,19 +211,17 @@ impl GemmPlan {
                 Left::Direct { .. } => 0,
             },
             match &right {
-                Right::PerCall(s, _) | Right::Constant(s, _) => s.scratch(),
+                Right::PerCall(p) | Right::Constant(p) => p.scratch(),
                 Right::Direct { .. } => 0,
             },
             if let Ending::Strip { strip, .. } = &finish { strip.scratch() } else { 0 },
         ];
         layout.worker = layout.strip + round(strips.into_iter().max().unwrap_or(0));
         layout.panels = parts.pad.as_ref().map_or(0, |p| round(p.len as usize * 4));
-        layout.shared =
-            layout.panels + if matches!(right, Right::PerCall(..)) { batches * panels_len * 4 } else { 0 };
+        layout.shared = layout.panels + if matches!(right, Right::PerCall(..)) { batches * panels_len * 4 } else { 0 };
         Ok(GemmPlan {
             isa,
             m,
-            n,
             k,
             batch,
             rows,
@@ -279,10 +241,9 @@ impl GemmPlan {
             row_blocks,
             groups,
             rows_first,
-            block_rows,
             layout,
             zeros: vec![0.0; depth as usize],
-            packed: Aligned::default(),
+            packed,
         })
     }
 
@@ -340,14 +301,14 @@ impl GemmPlan {
         cols: &Walk,
         outer: &Walk,
         inner: Option<usize>,
-        m: usize,
-        lanes: usize,
-        k: usize,
+        depth: i64,
+        (m, k): (usize, usize),
+        isa: Isa,
         holes: &mut HoleCompiler,
     ) -> Result<Right, String> {
         let s = parts.space;
         let n = s.points(DotRole::N);
-        let last = s.range(DotRole::N).last();
+        let lanes = isa.lanes();
         let load = parts.b.as_load().map(|i| &s.reads[i as usize]);
         let is_f32 = |r: &Access<i64>| parts.buffers[r.buffer.0 as usize].dtype == DType::F32;
         if let Some(r) = load.filter(|r| is_f32(r) && r.via.is_empty() && r.guards.is_empty() && !parts.b_constant) {
@@ -363,20 +324,8 @@ impl GemmPlan {
                 return Ok(Right::Direct { access: r.clone(), step: step as isize });
             }
         }
-        let by_columns = match (last, load) {
-            (Some(a), Some(r)) => r.strides[a] == 1 || inner.is_none(),
-            (Some(a), None) => s.axes[a] >= inner.map_or(0, |i| s.axes[i]),
-            (None, _) => false,
-        };
-        let (axis, longest, moves) = if by_columns {
-            (last, lanes * super::gemm::MAX_WIDTH, Move::Unit)
-        } else {
-            (inner, inner.map_or(1, |a| s.axes[a] as usize), Move::Strided)
-        };
-        let results = vec![Port::new(DType::F32, moves)];
-        let axis = axis.unwrap_or(usize::MAX);
-        let strip = HoleStrip::compile(parts.b, &s.reads, parts.buffers, axis, longest, Vec::new(), results, holes)?;
-        if parts.b_constant { Ok(Right::Constant(strip, by_columns)) } else { Ok(Right::PerCall(strip, by_columns)) }
+        let packer = Packer::compile(parts.b, &s.reads, parts.buffers, cols, outer, inner, depth as usize, isa, holes)?;
+        if parts.b_constant { Ok(Right::Constant(packer)) } else { Ok(Right::PerCall(packer)) }
     }
 
     fn ending(parts: &DotParts<'_>, rows: &Walk, cols: &Walk, holes: &mut HoleCompiler) -> Result<Ending, String> {
@@ -430,9 +379,9 @@ impl GemmPlan {
     ///
     /// # Safety
     /// The pointers of the context are valid for what `b` loads.
-    pub unsafe fn pack(&mut self, ctx: &RunContext<'_>) {
+    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
         if matches!(self.right, Right::Constant(..)) {
-            let to = self.packed.reserve(self.batches * self.panels_len);
+            let to = self.packed.pointer();
             // SAFETY: the caller's contract; `to` has room for all panels.
             unsafe { self.pack_panels(ctx, to) };
         }
@@ -451,52 +400,11 @@ impl GemmPlan {
     }
 
     unsafe fn pack_panel(&self, ctx: &RunContext<'_>, worker: usize, batch: usize, p: &Panel, to: *mut f32) {
-        let (strip, by_columns) = match &self.right {
-            Right::Constant(s, c) | Right::PerCall(s, c) => (s, *c),
-            Right::Direct { .. } => return,
-        };
-        // SAFETY: the caller's contract; the strips cover the panel.
-        unsafe {
-            let with = self.strips(ctx, worker);
-            let wide = p.width * self.isa.lanes();
+        if let Right::Constant(packer) | Right::PerCall(packer) = &self.right {
             let mut at: Point = Default::default();
             self.batch.seek(batch as i64, &mut at);
-            if p.columns < wide {
-                for k in 0..self.k {
-                    (p.columns..wide).for_each(|c| *to.add(k * wide + c) = 0.0);
-                }
-            }
-            let segments: i64 = self.outer.extents.iter().product();
-            if by_columns {
-                // Strips along the innermost column axis, for every k.
-                let length = self.cols.extents.last().copied().unwrap_or(1);
-                let axis = self.cols.first + self.cols.extents.len() - 1;
-                for s in 0..segments {
-                    self.outer.seek(s, &mut at);
-                    for k in 0..self.depth {
-                        if let Some(a) = self.inner {
-                            at[a] = k as i64;
-                        }
-                        let line = to.add((s as usize * self.depth + k) * wide);
-                        let mut c = 0;
-                        while c < p.columns {
-                            self.cols.seek((p.first + c) as i64, &mut at);
-                            let n = ((length - at[axis]) as usize).min(p.columns - c);
-                            strip.run(&with, &at, n, &[], &[StripOperand::new(line.add(c), 1)]);
-                            c += n;
-                        }
-                    }
-                }
-            } else {
-                for s in 0..segments {
-                    self.outer.seek(s, &mut at);
-                    for c in 0..p.columns {
-                        self.cols.seek((p.first + c) as i64, &mut at);
-                        let target = to.add(s as usize * self.depth * wide + c);
-                        strip.run(&with, &at, self.depth, &[], &[StripOperand::new(target, wide as isize)]);
-                    }
-                }
-            }
+            // SAFETY: the caller's contract.
+            unsafe { packer.pack(&self.strips(ctx, worker), &at, p, to) };
         }
     }
 
@@ -552,10 +460,8 @@ impl GemmPlan {
             let origin = at;
             self.pack_rows(&with, left, origin, r0, r1);
             let panels: *const f32 = match &self.right {
-                Right::Constant(..) => self.packed.pointer().add(batch * self.panels_len),
-                Right::PerCall(..) => {
-                    (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len)
-                }
+                Right::Constant(..) => self.packed.pointer().cast_const().add(batch * self.panels_len),
+                Right::PerCall(..) => (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len),
                 Right::Direct { access, .. } => {
                     let base = ctx.pointers[access.buffer.0 as usize] as *const f32;
                     base.offset((access.offset + along(&access.strides, &origin)) as isize)
@@ -768,7 +674,8 @@ impl GemmPlan {
             let mut c = 0;
             while c < p.columns {
                 self.cols.seek((p.first + c) as i64, &mut at);
-                let n = axis.map_or(1, |a| (self.cols.extents[a - self.cols.first] - at[a]) as usize).min(p.columns - c);
+                let n =
+                    axis.map_or(1, |a| (self.cols.extents[a - self.cols.first] - at[a]) as usize).min(p.columns - c);
                 let mut results = [StripOperand::NONE; 8];
                 for (r, (w, size)) in results.iter_mut().zip(writes) {
                     let o = (w.offset + along(&w.strides, &at)) as isize * *size as isize;

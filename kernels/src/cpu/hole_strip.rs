@@ -8,7 +8,7 @@
 use super::axes::{MAX_AXES, Point, along, loads};
 use super::hole_jit::{HoleCode, HoleCompiler};
 use super::strip::{DrawKey, Move, Port, StripArgs, StripId, StripOperand, StripSpec};
-use uad_plan::{Access, Buffer, DType, Hole, Inst};
+use uad_plan::{Access, Buffer, DType, Hole};
 
 /// Most read operands of a kernel.
 const MAX_READS: usize = 32;
@@ -38,7 +38,6 @@ pub struct HoleStrip {
     /// Loaded operands, and whether each is fetched into a buffer.
     used: Vec<(u32, bool)>,
     longest: usize,
-    draws: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,22 +88,21 @@ impl HoleStrip {
                 let stride = r.strides.get(axis).copied().unwrap_or(0);
                 Port::new(dtypes[n], if buffered { Move::Unit } else { Move::of(stride) })
             });
-            let spec =
-                StripSpec { hole, reads: ports.collect(), slots, results, moving: (axis < MAX_AXES).then_some(axis as u32) };
+            let spec = StripSpec {
+                hole,
+                reads: ports.collect(),
+                slots,
+                results,
+                moving: (axis < MAX_AXES).then_some(axis as u32),
+            };
             How::Compiled(holes.request(&spec)?)
         };
-        let draws = hole.code.iter().any(|i| matches!(i, Inst::Draw { .. }));
-        Ok(HoleStrip { how, axis, reads: reads.to_vec(), dtypes, used, longest, draws })
+        Ok(HoleStrip { how, axis, reads: reads.to_vec(), dtypes, used, longest })
     }
 
     /// Bytes of scratch a call needs.
     pub fn scratch(&self) -> usize {
         self.used.iter().filter(|u| u.1).count() * self.longest * 4
-    }
-
-    /// Does the value depend on a random draw?
-    pub fn draws(&self) -> bool {
-        self.draws
     }
 
     /// Evaluates `n` points from `at` on.

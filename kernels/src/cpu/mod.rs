@@ -4,14 +4,10 @@
 //! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
-pub mod contract;
-mod hole_emit;
-pub mod hole_jit;
-mod hole_loop;
-mod hole_split;
-#[cfg(test)]
-mod hole_tests;
+pub mod accumulate;
+pub mod attention;
 pub mod axes;
+pub mod contract;
 mod depthwise;
 mod depthwise_tile;
 pub mod dot;
@@ -19,8 +15,6 @@ mod dot_finish;
 mod dot_gemm;
 mod dot_pad;
 pub mod gemm;
-pub mod hole_jit;
-mod hole_strip;
 mod hole_emit;
 pub mod hole_jit;
 mod hole_loop;
@@ -33,17 +27,17 @@ pub mod linalg;
 pub mod map;
 pub mod math;
 pub mod nest;
+mod panel;
 pub mod pool;
 pub mod program;
 pub mod random;
-pub mod run_context;
 pub mod reduce;
 pub mod rows;
 pub mod run;
 pub mod scatter;
-pub mod random;
-pub mod run_context;
+pub mod scratch;
 pub mod simd;
+mod softmax;
 pub mod sort;
 pub mod strip;
 

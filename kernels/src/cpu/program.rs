@@ -4,7 +4,9 @@
 //! buffers. Invariants: everything is allocated when compiling or in `setup`; a run allocates nothing; results do not
 //! depend on the number of threads. Imports: the templates of this folder, `uad-plan`.
 
+use super::attention::AttentionKernel;
 use super::contract;
+use super::dot::DotKernel;
 use super::hole_jit::{HoleCode, HoleCompiler};
 use super::isa::Isa;
 use super::linalg::Matrices;
@@ -16,8 +18,8 @@ use super::scatter::Scatter;
 use super::sort::{Along, Work};
 use super::strip::DrawKey;
 use std::time::Instant;
-use uad_plan::bind::Bound;
-use uad_plan::{Access, Body, Buffer, BufferId, BufferKind, DType, Hole, Kernel};
+use uad_plan::bind::{Bound, BufferPlace};
+use uad_plan::{Access, Body, Buffer, BufferId, DType, Hole, Kernel};
 
 /// One kernel of a program.
 struct Step {
@@ -36,7 +38,6 @@ struct Rounds {
     count: i64,
     index: Option<usize>,
     before: Vec<Map>,
-    /// After each round: first those that save a value that another overwrites.
     after: Vec<Map>,
     until: Option<(usize, i64)>,
     body: Vec<Step>,
@@ -89,47 +90,32 @@ fn hole_type(site: &Site<'_>, reads: &[Access<i64>], hole: &Hole<i64>) -> Result
         .ok_or_else(|| "a hole without result".to_owned())
 }
 
-fn copy_of(site: &mut Site<'_>, buffers: &[Buffer<i64>], from: (BufferId, &[i64]), to: (BufferId, &[i64]), shape: &[i64]) -> Result<Map, String> {
-    let _ = buffers;
-    let access = |x: (BufferId, &[i64])| Access {
-        buffer: x.0,
-        offset: 0,
-        strides: x.1.to_vec(),
-        guards: Vec::new(),
-        fill: 0.0,
-        via: Vec::new(),
+/// Copies a buffer to one of the same type and layout.
+fn copy_of(site: &mut Site<'_>, buffers: &[Buffer<i64>], from: BufferId, to: BufferId) -> Result<Map, String> {
+    let of = |id: BufferId| buffers.get(id.0 as usize).ok_or("a loop names a buffer that is not there");
+    let access = |id: BufferId| {
+        let strides = of(id)?.strides.clone();
+        Ok::<_, String>(Access { buffer: id, offset: 0, strides, guards: Vec::new(), fill: 0.0, via: Vec::new() })
     };
-    Map::new(site, shape, &[access(from)], &[access(to)], &Hole::load(0))
+    Map::new(site, &of(to)?.shape, &[access(from)?], &[access(to)?], &Hole::load(0))
 }
 
 fn rounds(site: &mut Site<'_>, buffers: &[Buffer<i64>], body: &Body<i64>) -> Result<Rounds, String> {
     let Body::Loop { count, index, carried, until, body } = body else { return Err("not a loop".to_owned()) };
-    let of = |id: BufferId| buffers.get(id.0 as usize).ok_or("a loop names a buffer that is not there");
-    let (mut before, mut saves, mut after) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut before, mut after) = (Vec::new(), Vec::new());
     for (first, carry, next) in carried {
-        let (f, c, n) = (of(*first)?, of(*carry)?, of(*next)?);
-        if first != carry {
-            before.push(copy_of(site, buffers, (*first, &f.strides), (*carry, &c.strides), &c.shape)?);
-        }
-        if next == carry {
-            continue;
-        }
-        // A value that is itself carried may be overwritten by a copy before its own: it is saved first.
-        if carried.iter().any(|other| other.1 == *next) {
-            let elements = c.shape.iter().product::<i64>().max(0) as usize;
-            let own = site.own_buffer(c.dtype, elements);
-            saves.push(copy_of(site, buffers, (*next, &n.strides), (own, &c.strides), &c.shape)?);
-            after.push(copy_of(site, buffers, (own, &c.strides), (*carry, &c.strides), &c.shape)?);
-        } else {
-            after.push(copy_of(site, buffers, (*next, &n.strides), (*carry, &c.strides), &c.shape)?);
+        // As verified, no copy reads what another writes.
+        for (from, list) in [(*first, &mut before), (*next, &mut after)] {
+            if from != *carry {
+                list.push(copy_of(site, buffers, from, *carry)?);
+            }
         }
     }
-    saves.append(&mut after);
     Ok(Rounds {
         count: *count,
         index: index.map(|i| i.0 as usize),
         before,
-        after: saves,
+        after,
         until: until.as_ref().map(|(b, every)| (b.0 as usize, *every)),
         body: steps(site, buffers, body)?,
     })
@@ -148,11 +134,25 @@ fn step(site: &mut Site<'_>, buffers: &[Buffer<i64>], kernel: &Kernel<i64>) -> R
             plain("rows", Box::new(Rows::new(site, axes, reads, writes, *inner as usize, stages)?))
         }
         Body::Dot { roles, a, b, out } => {
-            plain("dot", Box::new(contract::dot(site, axes, reads, writes, roles, [a, b, out])?))
+            match DotKernel::compile(kernel, buffers, |b| site.constant[b.0 as usize], site.holes, site.isa) {
+                Ok(dot) => {
+                    site.need(dot.scratch().worker);
+                    site.need_shared(dot.scratch().shared);
+                    plain("dot", Box::new(dot))
+                }
+                Err(_) => plain("dot", Box::new(contract::dot(site, axes, reads, writes, roles, [a, b, out])?)),
+            }
         }
         Body::Attention { roles, q, k, score, v, out } => {
             let holes = [q, k, score, v, out];
-            plain("attention", Box::new(contract::attention(site, axes, reads, writes, roles, holes)?))
+            match AttentionKernel::compile(kernel, buffers, site.holes, site.isa) {
+                Ok(attention) => {
+                    site.need(attention.scratch().worker);
+                    site.need_shared(attention.scratch().shared);
+                    plain("attention", Box::new(attention))
+                }
+                Err(_) => plain("attention", Box::new(contract::attention(site, axes, reads, writes, roles, holes)?)),
+            }
         }
         Body::ScatterAdd(hole) => plain("scatter", Box::new(Scatter::new(site, axes, reads, writes, hole)?)),
         Body::ArgSort { key, falling } => {
@@ -178,39 +178,33 @@ fn steps(site: &mut Site<'_>, buffers: &[Buffer<i64>], kernels: &[Kernel<i64>]) 
     kernels.iter().map(|k| step(site, buffers, k).map_err(|e| format!("{}: {e}", k.scope))).collect()
 }
 
-/// Literal values as the buffer holds them.
-fn constant_bytes(buffer: &Buffer<i64>, values: &[f64]) -> Vec<u8> {
-    let size = buffer.dtype.bytes();
-    let mut bytes = vec![0u8; values.len() * size];
-    let mut coordinates = vec![0i64; buffer.shape.len()];
-    for v in values {
-        let at: i64 = coordinates.iter().zip(&buffer.strides).map(|(c, s)| c * s).sum();
-        let at = at.max(0) as usize * size;
-        let element: [u8; 4] = match buffer.dtype {
-            DType::F32 => (*v as f32).to_ne_bytes(),
-            DType::I32 => (*v as i32).to_ne_bytes(),
-            DType::Bool => [u8::from(*v != 0.0), 0, 0, 0],
-        };
-        if let Some(to) = bytes.get_mut(at..at + size) {
-            to.copy_from_slice(&element[..size]);
-        }
-        for a in (0..coordinates.len()).rev() {
-            coordinates[a] += 1;
-            if coordinates[a] < buffer.shape[a] {
-                break;
+/// Which buffers no kernel writes between two calls of `setup`.
+fn constants(bound: &Bound) -> Vec<bool> {
+    let entry = &bound.entry;
+    let kept = |i: usize| matches!(bound.places.get(i), Some(BufferPlace::Stored | BufferPlace::Persistent(_)));
+    let mut constant: Vec<bool> = (0..entry.buffers.len()).map(kept).collect();
+    fn written(kernels: &[Kernel<i64>], constant: &mut [bool]) {
+        for k in kernels {
+            k.writes.iter().for_each(|w| constant[w.buffer.0 as usize] = false);
+            if let Body::Loop { index, carried, body, .. } = &k.body {
+                index.iter().for_each(|i| constant[i.0 as usize] = false);
+                carried.iter().for_each(|c| constant[c.1.0 as usize] = false);
+                written(body, constant);
             }
-            coordinates[a] = 0;
         }
     }
-    bytes
+    written(&entry.kernels, &mut constant);
+    constant
 }
 
 fn request(bound: &Bound, isa: Isa) -> Result<(HoleCompiler, Built), String> {
     let mut holes = HoleCompiler::new(isa)?;
     let entry = &bound.entry;
     let dtypes = entry.buffers.iter().map(|b| b.dtype).collect();
-    let mut site = Site { dtypes, own: Vec::new(), holes: &mut holes, scratch: 0, shared: 0 };
+    let constant = vec![false; entry.buffers.len()];
+    let mut site = Site { dtypes, own: Vec::new(), holes: &mut holes, scratch: 0, shared: 0, isa, constant };
     let setup = steps(&mut site, &entry.buffers, &entry.setup)?;
+    site.constant = constants(bound);
     let kernels = steps(&mut site, &entry.buffers, &entry.kernels)?;
     let sizes: Vec<DType> = site.dtypes[entry.buffers.len()..].to_vec();
     let own = site.own.iter().zip(sizes).map(|(n, d)| n * d.bytes()).collect();
@@ -233,15 +227,8 @@ impl Program {
         let (holes, built) = request(bound, isa)?;
         let code = holes.finish()?;
         let entry = &bound.entry;
-        let constants = entry
-            .buffers
-            .iter()
-            .enumerate()
-            .filter_map(|(i, b)| match &b.kind {
-                BufferKind::Const(values) => Some((i, constant_bytes(b, values))),
-                _ => None,
-            })
-            .collect();
+        let constants: Vec<(usize, Vec<u8>)> =
+            (0..entry.buffers.len()).filter_map(|i| bound.const_bytes(i).map(|b| (i, b))).collect();
         let own: Vec<Lines> = built.own.iter().map(|n| Lines::new(*n)).collect::<Result<_, _>>()?;
         let scratch_bytes = built.scratch.next_multiple_of(64);
         let table = Lines::new((entry.buffers.len() + own.len()) * size_of::<*mut u8>())?;
@@ -265,6 +252,11 @@ impl Program {
     /// The Cranelift code of every distinct hole of an entry.
     pub fn clif(bound: &Bound, isa: Isa) -> Result<String, String> {
         Ok(request(bound, isa)?.0.clif())
+    }
+
+    /// Number of distinct compiled holes.
+    pub fn holes(&self) -> usize {
+        self.code.count()
     }
 
     /// Makes room for a pool of this many threads. `setup` does it too.
@@ -316,6 +308,8 @@ impl Program {
         let cx = self.context(pool, pointers, DrawKey::default());
         // SAFETY: the caller's contract.
         self.setup.iter().for_each(|s| unsafe { run_step(s, &cx) });
+        // SAFETY: the caller's contract.
+        self.kernels.iter().for_each(|s| unsafe { pack_step(s, &cx) });
         Ok(())
     }
 
@@ -343,6 +337,16 @@ impl Program {
             KernelTime { scope: s.scope.clone(), template: s.template, seconds }
         };
         self.kernels.iter().map(time).collect()
+    }
+}
+
+unsafe fn pack_step(step: &Step, cx: &RunContext<'_>) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match &step.work {
+            StepWork::Plain(kernel) => kernel.pack(cx),
+            StepWork::Loop(rounds) => rounds.body.iter().for_each(|s| pack_step(s, cx)),
+        }
     }
 }
 

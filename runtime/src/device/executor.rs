@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use uad_kernels::cpu::program::KernelTime;
 use uad_kernels::cpu::{Isa, Pool, Program};
 use uad_plan::tensor::Tensor;
 use uad_plan::{Bound, BufferPlace, DType, Port};
@@ -104,7 +105,6 @@ impl Executor {
             };
             pointers.push(Pointer(pointer));
         }
-        constants(&bound, &pointers);
         let program = Program::compile(&bound, isa)?;
         let mut made = Executor {
             bound,
@@ -119,7 +119,7 @@ impl Executor {
             pointers,
             bytes,
         };
-        made.setup();
+        made.setup()?;
         Ok(made)
     }
 
@@ -129,7 +129,7 @@ impl Executor {
     }
 
     /// Runs what depends on stored tensors only.
-    fn setup(&mut self) {
+    fn setup(&mut self) -> Result<(), String> {
         let pointers: Vec<*mut u8> = self.raw().to_vec();
         // SAFETY: one pointer per buffer, each valid for its buffer's bytes; `Bound` proves that kernels stay inside.
         unsafe { self.program.setup(&self.pool, &pointers) }
@@ -210,8 +210,8 @@ impl Executor {
         &self.program
     }
 
-    /// Nanoseconds of every kernel in one run.
-    pub fn profile(&mut self) -> Vec<(String, u64)> {
+    /// The time of every kernel in one run.
+    pub fn profile(&mut self) -> Vec<KernelTime> {
         // SAFETY: as in `run`.
         unsafe { self.program.profile(&self.pool, self.raw(), (0, 0, 0)) }
     }
@@ -219,19 +219,4 @@ impl Executor {
 
 fn size(port: &Port) -> usize {
     port.shape.iter().product::<usize>() * port.dtype.bytes()
-}
-
-/// Writes the literal buffers.
-fn constants(bound: &Bound, pointers: &[Pointer]) {
-    for (i, (buffer, pointer)) in bound.entry.buffers.iter().zip(pointers).enumerate() {
-        let uad_plan::BufferKind::Const(values) = &buffer.kind else { continue };
-        let bytes: Vec<u8> = match buffer.dtype {
-            DType::F32 => values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect(),
-            DType::I32 => values.iter().flat_map(|v| (*v as i32).to_le_bytes()).collect(),
-            DType::Bool => values.iter().map(|v| u8::from(*v != 0.0)).collect(),
-        };
-        let n = bytes.len().min(bound.buffer_bytes(i));
-        // SAFETY: the buffer has `buffer_bytes` bytes of its own in the persistent memory.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer.0, n) }
-    }
 }

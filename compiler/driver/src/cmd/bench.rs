@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use uad_kernels::cpu::program::KernelTime;
 use uad_plan::Binding;
 use uad_runtime::bundle::Bundle;
 use uad_runtime::device::executor::{Draw, Executor};
@@ -85,14 +86,14 @@ fn measure(args: &Bench, executor: &mut Executor) -> Vec<f64> {
 
 /// Median nanoseconds per kernel over a few runs.
 fn profile(executor: &mut Executor) -> Vec<(String, u64)> {
-    let runs: Vec<Vec<(String, u64)>> = (0..9).map(|_| executor.profile()).collect();
+    let runs: Vec<Vec<KernelTime>> = (0..9).map(|_| executor.profile()).collect();
     let Some(first) = runs.first() else { return Vec::new() };
     let middle = |k: usize| {
-        let mut times: Vec<u64> = runs.iter().filter_map(|r| Some(r.get(k)?.1)).collect();
+        let mut times: Vec<u64> = runs.iter().filter_map(|r| Some((r.get(k)?.seconds * 1e9) as u64)).collect();
         times.sort_unstable();
         times.get(times.len() / 2).copied().unwrap_or(0)
     };
-    first.iter().enumerate().map(|(k, (name, _))| (name.clone(), middle(k))).collect()
+    first.iter().enumerate().map(|(k, t)| (format!("{:9} {}", t.template, t.scope), middle(k))).collect()
 }
 
 fn report(

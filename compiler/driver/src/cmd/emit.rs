@@ -54,7 +54,7 @@ pub fn run(args: &Emit) -> Done {
                 &args::Engine::default(),
             );
             let bound = engine.bind(&name, &build::sizes(&engine, &name, 1, &[])?)?;
-            out(&Program::compile(&bound, Isa::detect()).map_err(Failure::Fault)?.clif());
+            out(&Program::clif(&bound, Isa::detect()).map_err(Failure::Fault)?);
         }
         Form::Dot => out(&picture::dot(compiled.graph(&entry("score"))?, &Default::default())),
         Form::Svg => out(&picture::svg(compiled.graph(&entry("score"))?, &Default::default())),

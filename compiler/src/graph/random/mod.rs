@@ -210,7 +210,7 @@ impl Maker {
         let all: Vec<NodeId> = self
             .graph
             .ids()
-            .filter(|id| !matches!(self.graph.node(*id).op, Op::Loop { .. } | Op::Eigh) && fits(self, *id))
+            .filter(|id| !several(&self.graph, *id) && self.fact(*id).bound.is_finite() && fits(self, *id))
             .collect();
         let late = all.len() - all.len().min(6);
         if self.random.once_in(3) { self.random.pick(&all) } else { self.random.pick(&all[late..]) }

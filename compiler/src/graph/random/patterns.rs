@@ -81,9 +81,8 @@ impl Maker {
             let query = self.put(Op::Iota { axis: 0 }, &[], TensorType::new(DType::I32, vec![int(t), int(s)]))?;
             let open = self.map(ScalarOp::Le, &[key, query])?;
             let open = self.broadcast(open, &shape)?;
-            let never = self.fill(DType::F32, f64::NEG_INFINITY, &shape);
+            let never = self.never(&shape)?;
             // Facts bound values, and -inf has no bound: added by hand.
-            let never = never.or_else(|| self.never(&shape))?;
             let masked = self.graph.op(Op::Map(ScalarOp::Select), &[open, scores, never], self.scope).ok()?;
             self.facts.push(self.fact(scores));
             scores = masked;
@@ -98,7 +97,11 @@ impl Maker {
     fn never(&mut self, shape: &[Dim]) -> Option<NodeId> {
         let c = self.graph.constant(DType::F32, f64::NEG_INFINITY, self.scope);
         self.facts.push(super::facts::fact(&Op::Const(0.0), &[], self.graph.ty(c)));
-        self.broadcast(c, shape)
+        let never = self.broadcast(c, shape)?;
+        // Nobody else finds these.
+        self.facts[c.0 as usize].bound = f64::INFINITY;
+        self.facts[never.0 as usize].bound = f64::INFINITY;
+        Some(never)
     }
 
     /// Windows, contraction, batch norm and relu; plain, depthwise or of one element.
