@@ -6,8 +6,8 @@
 use crate::ast::Span;
 use crate::error::SyntaxError;
 use crate::layout::{ITEM_WORDS, Mark, STATEMENT_WORDS};
-use crate::parse::Rule;
 use crate::reserved::RESERVED;
+use crate::rules::Rule;
 
 /// What is known about a failure.
 pub(crate) struct Failure<'t> {

@@ -4,18 +4,13 @@
 //! brace around it at most; every error lies in the source. Imports: layout, build, the generated parser.
 
 use pest::Parser;
-use pest::iterators::Pair;
 
 use crate::ast::{Expr, File, Item, ItemKind, Span};
 use crate::build::Builder;
 use crate::error::SyntaxError;
 use crate::explain::{Failure, stray_help};
 use crate::layout::{ITEM_WORDS, Layout, Mark, REPORTED, lay_out};
-
-/// The parser that pest makes from `uad.pest`.
-#[derive(pest_derive::Parser)]
-#[grammar = "../uad.pest"]
-pub(crate) struct Grammar;
+use crate::rules::{Grammar, Rule};
 
 /// A chunk in which this many statements fail only where they stand is given up.
 const MAX_TRIES: usize = 16;
@@ -89,14 +84,12 @@ pub fn parse_expr(source: &str) -> Result<Expr, SyntaxError> {
 }
 
 /// Where in the chunk pest gave up.
-pub(crate) fn place(error: &pest::error::Error<Rule>) -> usize {
+fn place(error: &pest::error::Error<Rule>) -> usize {
     match error.location {
         pest::error::InputLocation::Pos(at) => at,
         pest::error::InputLocation::Span((at, _)) => at,
     }
 }
-
-pub(crate) type Node<'t> = Pair<'t, Rule>;
 
 struct Mender<'s> {
     source: &'s str,

@@ -37,19 +37,37 @@ fn trees() {
     let sources = [
         (
             "items",
-            "use a.b.{c}\nunit image: f32 in [0, 1]\nsource rgb: image[3, H, W]\n/// What slots ask.\ntype s = (f32[b, ...]) -> list f32[b, _]\n",
+            "use a.b.{c}\n\
+            unit image: f32 in [0, 1]\n\
+            source rgb: image[3, H, W]\n\
+            /// What slots ask.\n\
+            type s = (f32[b, ...]) -> list f32[b, _]\n",
         ),
         (
             "block",
-            "@weights(\"w\") block l(out: int, bias: bool = true)(x: f32[..., in]) -> f32[..., out] {\n  weight w: f32[out, in] = xavier\n  if bias { x @ w[out in -> in out] + b } else { x }\n}\n",
+            "@weights(\"w\") block l(out: int, bias: bool = true)(x: f32[..., in]) -> f32[..., out] {\n\
+            \x20\x20weight w: f32[out, in] = xavier\n\
+            \x20\x20if bias { x @ w[out in -> in out] + b } else { x }\n\
+            }\n",
         ),
         (
             "pipe",
-            "fn f(x: f32) { x\n  |> @train jitter(scale: 20)\n  |> repeat(n) layer(h)(pos) as \"a.b\"\n  // why\n  |> each g }\n",
+            "fn f(x: f32) { x\n\
+            \x20\x20|> @train jitter(scale: 20)\n\
+            \x20\x20|> repeat(n) layer(h)(pos) as \"a.b\"\n\
+            \x20\x20// why\n\
+            \x20\x20|> each g }\n",
         ),
         (
             "stage",
-            "detector d {\n  state s: f32[n] = 0,  t: f32\n  stage a { s <- all(x); minimise l over **.w, b with adam(lr: 1e-3) over rest with sgd()\n    epochs: 3,  batch: 8 }\n  score { let (m, _) = f(x)\n    map = -m[:, new, 1..] }\n}\ndetector e = d { n: 3, slot_a }\n",
+            "detector d {\n\
+            \x20\x20state s: f32[n] = 0,  t: f32\n\
+            \x20\x20stage a { s <- all(x); minimise l over **.w, b with adam(lr: 1e-3) over rest with sgd()\n\
+            \x20\x20\x20\x20epochs: 3,  batch: 8 }\n\
+            \x20\x20score { let (m, _) = f(x)\n\
+            \x20\x20\x20\x20map = -m[:, new, 1..] }\n\
+            }\n\
+            detector e = d { n: 3, slot_a }\n",
         ),
         ("precedence", "fn f() { not a == b and c or -x.y * 2 + 3 @ d |> g }\n"),
         ("iterate", "fn f() { iterate j in 0..n with a = x, b = y until c > 1 every 10 { a[i] <- b } }\n"),

@@ -246,7 +246,6 @@ fn a_megabyte_is_read_in_time() {
     eprintln!("parse {parsed:?}, print {printing:?}, {} bytes", text.len());
     let broken = text.replace("let ", "let let ").replace("|> ", "|> ) ");
     let start = std::time::Instant::now();
-    let start = std::time::Instant::now();
     let (_, errors) = parse(&broken);
     let mended = start.elapsed();
     assert!(errors.len() > 1000);

@@ -132,8 +132,11 @@ pub(super) fn divide(f: &Coord, by: &Dim, extents: &[Dim]) -> Result<Divided, Di
     Ok(Divided::No)
 }
 
+/// Axes of one shape and of another that hold the same elements.
+pub(super) type Run = (Vec<usize>, Vec<usize>);
+
 /// The finest runs of axes of two shapes that hold the same elements. Axes of extent 1 are in no run.
-pub(super) fn runs(from: &[Dim], to: &[Dim]) -> Result<Vec<(Vec<usize>, Vec<usize>)>, DimError> {
+pub(super) fn runs(from: &[Dim], to: &[Dim]) -> Result<Vec<Run>, DimError> {
     let solid = |shape: &[Dim]| (0..shape.len()).filter(|n| !shape[*n].is(1)).collect::<Vec<_>>();
     let (a, b) = (solid(from), solid(to));
     let (mut i, mut j) = (0, 0);

@@ -178,7 +178,9 @@ impl Lowering<'_> {
         // The first contraction's operands: its own result's coordinates, and the axes that it sums.
         let f = Contraction::new(self, m.first)?;
         let operand = |dims: &[usize]| -> Vec<Coord> {
-            dims.iter().map(|d| if *d < f.out { reached[*d].clone() } else { at[c.dims.len() + d - f.out].clone() }).collect()
+            dims.iter()
+                .map(|d| if *d < f.out { reached[*d].clone() } else { at[c.dims.len() + d - f.out].clone() })
+                .collect()
         };
         let moves = |coords: &[Coord], axes: &[usize]| axes.iter().any(|a| coords.iter().any(|c| c.moves(*a)));
         let args = &self.graph.node(m.first).args;

@@ -239,8 +239,14 @@ impl Weights {
                 }
                 Op::Draw { .. } => w.heavy[i] = true,
                 Op::Const(_) | Op::Size(_) | Op::Iota { .. } => {}
-                Op::Permute(_) | Op::Reshape | Op::Expand { .. } | Op::Slice { .. } | Op::Stop | Op::Window { .. }
-                | Op::Pad { .. } | Op::Gather { .. } => {
+                Op::Permute(_)
+                | Op::Reshape
+                | Op::Expand { .. }
+                | Op::Slice { .. }
+                | Op::Stop
+                | Op::Window { .. }
+                | Op::Pad { .. }
+                | Op::Gather { .. } => {
                     let a = node.args[0].0 as usize;
                     let stored = w.ops[a] > LARGEST;
                     w.ops[i] = if stored { 0 } else { w.ops[a] };

@@ -7,9 +7,7 @@
 
 use std::collections::HashMap;
 
-use uad_plan::{
-    Access, BufferId, DType, Dim, DimError, Guard, Hole, Inst, ReduceOp, Reg, RowStage, ScalarOp, Via,
-};
+use uad_plan::{Access, BufferId, DType, Dim, DimError, Guard, Hole, Inst, ReduceOp, Reg, RowStage, ScalarOp, Via};
 
 use super::affine::{Coord, Reshaped, reshape, reshape_strides};
 use super::{Halt, LowerError};
@@ -297,7 +295,9 @@ impl<'a> Frame<'a> {
                 let at_index = at.coords[..*batch].iter().chain(&at.coords[*axis..end]).cloned().collect();
                 let mut c = Coord::fixed(Dim::int(0), axes);
                 c.vias.push(self.via(index, &Point { fill: None, ..at.moved(at_index) }, &from[*axis])?);
-                at.moved(at.coords[..*axis].iter().cloned().chain([c]).chain(at.coords[end..].iter().cloned()).collect())
+                at.moved(
+                    at.coords[..*axis].iter().cloned().chain([c]).chain(at.coords[end..].iter().cloned()).collect(),
+                )
             }
             _ => return Ok(None),
         };

@@ -135,10 +135,9 @@ fn orders(g: &Graph) -> Vec<Vec<usize>> {
             }
             Op::Reshape => (reshaped(from(0), &of(0).0, &node.ty.shape), of(0).1),
             Op::Expand { axes } => {
-                let new: Vec<usize> = (0..rank).filter(|a| !axes.contains(a)).collect();
-                let grows = !new.is_empty() || axes.iter().enumerate().any(|(k, a)| from(0)[k] != node.ty.shape[*a]);
-                let order = new.into_iter().chain(of(0).0.iter().map(|k| axes[*k])).collect();
-                (order, if grows { Weight::Broadcast } else { of(0).1 })
+                let grows = axes.len() < rank || axes.iter().enumerate().any(|(k, a)| from(0)[k] != node.ty.shape[*a]);
+                let order = of(0).0.iter().map(|k| axes[*k]).collect();
+                if grows { (plain, Weight::Broadcast) } else { (order, of(0).1) }
             }
             Op::Window { .. } => (of(0).0.iter().copied().chain([rank - 1]).collect(), of(0).1),
             Op::Reduce { axes, .. } => {

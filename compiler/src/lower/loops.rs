@@ -35,7 +35,8 @@ impl Lowering<'_> {
                 let mut places: Vec<Place> = Vec::new();
                 let mut triples = Vec::new();
                 for (k, a) in node.args.iter().enumerate() {
-                    let place = self.places[a.0 as usize].clone().ok_or_else(|| LowerError(format!("{a} has no place")))?;
+                    let place =
+                        self.places[a.0 as usize].clone().ok_or_else(|| LowerError(format!("{a} has no place")))?;
                     if k >= *carried {
                         places.push(place);
                         continue;
@@ -47,11 +48,10 @@ impl Lowering<'_> {
                     triples.push((first, at));
                 }
                 let round = body.nodes.iter().any(|b| matches!(&b.op, Op::Input(name) if name == "round"));
-                let index = round
-                    .then(|| {
-                        let name = format!("{}.round", self.label(n));
-                        self.memory.add(&name, BufferKind::Temp, DType::I32, &[], Vec::new())
-                    });
+                let index = round.then(|| {
+                    let name = format!("{}.round", self.label(n));
+                    self.memory.add(&name, BufferKind::Temp, DType::I32, &[], Vec::new())
+                });
                 let known: HashMap<String, Place> = places
                     .iter()
                     .enumerate()
@@ -61,7 +61,8 @@ impl Lowering<'_> {
                 let mut inner = Lowering::new(body, self.options, &mut *self.memory, true);
                 for b in body.ids() {
                     if let Op::Input(name) = &body.node(b).op {
-                        let p = known.get(name).ok_or_else(|| LowerError(format!("a loop lacks its input `{name}`")))?;
+                        let p =
+                            known.get(name).ok_or_else(|| LowerError(format!("a loop lacks its input `{name}`")))?;
                         inner.places[b.0 as usize] = Some(p.clone());
                     }
                 }

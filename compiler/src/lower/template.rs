@@ -216,8 +216,7 @@ impl Lowering<'_> {
         let mut stages = frame.rows.take().map(|r| r.stages).unwrap_or_default();
         stages.push(if whole { RowStage::Map(0, hole) } else { RowStage::Emit(0, hole) });
         let body = Body::Rows { inner: row.len() as u32, stages };
-        let kernel =
-            Kernel { reads: frame.reads, writes: vec![write], ..self.kernel(n, extents.clone(), body) };
+        let kernel = Kernel { reads: frame.reads, writes: vec![write], ..self.kernel(n, extents.clone(), body) };
         let outer = (0..extents.len()).filter(|a| !row.contains(a));
         Ok(merge::reorder(kernel, &outer.chain(row.iter().copied()).collect::<Vec<_>>()))
     }
@@ -244,7 +243,11 @@ impl Lowering<'_> {
         let steps = main.map(|m| frame.reads[m as usize].strides.clone());
         let key = |axis: &usize| {
             let role = roles[*axis];
-            let s = if role == DotRole::K { steps.as_ref().map(|s| rough(&s[*axis])) } else { Some(rough(&write.strides[*axis])) };
+            let s = if role == DotRole::K {
+                steps.as_ref().map(|s| rough(&s[*axis]))
+            } else {
+                Some(rough(&write.strides[*axis]))
+            };
             (role_rank(role), -s.unwrap_or(0))
         };
         let mut order: Vec<usize> = (0..roles.len()).collect();

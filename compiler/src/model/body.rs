@@ -181,7 +181,7 @@ impl<'a> Ev<'a> {
                     return Ok(());
                 }
                 let foreign = super::call::attribute(i.decl, "weights").map(str::to_string);
-                let owner = self.own(i.home.as_ref(), name, &i.turn, with_turn, i.site, foreign, false, place)?;
+                let owner = self.own(i.home.as_ref(), name, &i.turn, with_turn, i.site, foreign, place)?;
                 *i.named.borrow_mut() = Some(owner);
                 Ok(())
             }
@@ -189,7 +189,7 @@ impl<'a> Ev<'a> {
                 if p.open.borrow().is_some() {
                     return Ok(());
                 }
-                let owner = self.own(p.home.as_ref(), name, &p.turn, with_turn, p.site, None, true, place)?;
+                let owner = self.own(p.home.as_ref(), name, &p.turn, with_turn, p.site, None, place)?;
                 self.open_part(p, owner)
             }
             Func::Repeat(fs) => {
@@ -214,7 +214,6 @@ impl<'a> Ev<'a> {
         with_turn: bool,
         site: Place,
         foreign: Option<String>,
-        detector: bool,
         place: Place,
     ) -> R<Rc<Owner<'a>>> {
         let Some(home) = home else {
@@ -244,7 +243,7 @@ impl<'a> Ev<'a> {
         }
         let path = home.join(&full);
         let foreign = home.foreign.clone().or_else(|| foreign.map(|f| (f, path.clone())));
-        let owner = Owner::at(path, foreign, detector);
+        let owner = Owner::at(path, foreign, home.site.or(Some(site)));
         home.children.borrow_mut().insert(full, (site, turn.to_vec(), owner.clone()));
         Ok(owner)
     }
@@ -346,6 +345,7 @@ impl<'a> Ev<'a> {
             kind,
             ty: t.clone(),
             place,
+            site: owner.site.unwrap_or(place),
             frozen,
             initialised: p.default.is_some(),
             names: owner.foreign.as_ref().map(|(name, prefix)| ForeignNames { name: name.clone(), prefix: prefix.clone() }),
@@ -501,7 +501,11 @@ impl<'a> Ev<'a> {
         };
         let v = self.eval(value, env)?;
         let at = self.at(env.module, value.span);
-        let Some(frame) = self.changeable(name, env) else { return self.cannot_become(target, env) };
+        let Some(frame) = self.changeable(name, env) else {
+            // A name that failed has said so.
+            self.name(name, env, self.at(env.module, target.span))?;
+            return self.cannot_become(target, env);
+        };
         let old = self.name(name, env, self.at(env.module, target.span))?;
         let v = match index {
             Some(i) => self.replaced(&old, i, v, env, place)?,
@@ -697,9 +701,6 @@ impl<'a> Ev<'a> {
             let ty = self.ty(f);
             let t = self.add(Op::Part(k), &[&whole], ty, place)?;
             env.set(&n.text, Value::Tensor(Tensor { labels: f.labels.clone(), ..t }));
-        }
-        if it.until.is_some() {
-            self.until_loops.insert((whole.graph, whole.node));
         }
         Ok(())
     }

@@ -938,7 +938,7 @@ impl<'a> Ev<'a> {
         }
         let op = Op::Draw { site: site.to_string(), lane, sample };
         let t = self.add(op, &[], TensorType::new(DType::F32, shape.to_vec()), place)?;
-        self.draw_places.insert((t.graph, t.node), place);
+        self.facts.draws.entry(site.to_string()).or_insert(place);
         Ok(t)
     }
 }

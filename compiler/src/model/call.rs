@@ -81,8 +81,22 @@ impl<'a> Ev<'a> {
             Func::Frozen(f) => ((*f).clone(), true),
             f => (f, false),
         };
+        let f = self.settle(f, env, place)?;
         let wrap = |f: Func<'a>| if frozen { Func::Frozen(Rc::new(f)) } else { f };
         let made = match f {
+            // A block without parameters takes its inputs at once: `dino_s8(x)`.
+            Func::Block(decl, module) if decl.hyper.as_ref().is_none_or(Vec::is_empty) && !args.is_empty() => {
+                let f = self.instance(decl, module, Vec::new(), env, place)?;
+                if let Some(n) = name {
+                    self.give_name(&f, &n.text, true, self.at(env.module, n.span))?;
+                }
+                let mut all = Vec::with_capacity(args.len() + 1);
+                if let Some((v, p)) = piped {
+                    all.push(Arg { name: None, value: v, place: p });
+                }
+                all.extend(args);
+                return self.apply(&wrap(f), all, place);
+            }
             Func::Block(decl, module) => Some(self.instance(decl, module, args.clone(), env, place)?),
             Func::Fn(v) if v.decl.hyper.is_some() && v.hyper.is_none() => {
                 if is_initialiser(&Func::Fn(v.clone())) && !given(&args, "shape") {
@@ -112,6 +126,14 @@ impl<'a> Ev<'a> {
             Some((v, p)) => self.apply(&wrap(f), vec![Arg { name: None, value: v, place: p }], place),
             None => Ok(Value::Func(wrap(f))),
         }
+    }
+
+    /// A block behind a signature, in use: an instance with its defaults, owned by the body that uses it.
+    fn settle(&mut self, f: Func<'a>, env: &Env<'a>, place: Place) -> R<Func<'a>> {
+        let Func::Typed(t) = &f else { return Ok(f) };
+        let Func::Block(decl, module) = &t.0 else { return Ok(f) };
+        let inner = self.instance(decl, *module, Vec::new(), env, place)?;
+        Ok(Func::Typed(Rc::new((inner, t.1, t.2.clone()))))
     }
 
     /// `value |> into`.
@@ -146,6 +168,7 @@ impl<'a> Ev<'a> {
             _ => {
                 let f = self.eval(into, env)?;
                 let f = self.callable(f, place)?;
+                let f = self.settle(f, env, place)?;
                 let f = match f {
                     Func::Block(..) => {
                         return self.call_with(f, Vec::new(), Some((v, at)), name, env, place);

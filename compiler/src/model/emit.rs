@@ -32,6 +32,8 @@ pub(crate) struct Level<'a> {
     pub carried: usize,
     /// Leaves by path.
     pub leaves: HashMap<String, NodeId>,
+    /// Where each node was asked for.
+    pub places: Vec<Place>,
 }
 
 impl<'a> Ev<'a> {
@@ -55,6 +57,7 @@ impl<'a> Ev<'a> {
             captures: Vec::new(),
             carried: 0,
             leaves: HashMap::new(),
+            places: Vec::new(),
         }
     }
 
@@ -106,6 +109,7 @@ impl<'a> Ev<'a> {
             let name = (l.carried + l.captures.len()).to_string();
             // cannot fail: a leaf takes any declared type.
             let inner = l.graph.add(Op::Input(name), &[], ty, l.scope).map_err(|_| Bad)?;
+            l.places.push(place);
             l.captured.insert((at, node), inner);
             l.captures.push(Tensor { graph: at, node, unit: None, labels: None });
             (at, node) = (l.id, inner);
@@ -126,7 +130,10 @@ impl<'a> Ev<'a> {
         let l = self.top();
         let scope = l.scope;
         match l.graph.add(op, &nodes, declared, scope) {
-            Ok(n) => Ok(self.tensor(n)),
+            Ok(n) => {
+                l.places.push(place);
+                Ok(self.tensor(n))
+            }
             Err(e) => {
                 let code = if e.0.contains("64 bits") { "E0215" } else { "E0214" };
                 self.err(Diagnostic::new(code, e.0, place, "here"));

@@ -400,7 +400,7 @@ impl<'a> Ev<'a> {
         known.extend(modules[env.module].values.keys().map(String::as_str));
         known.sort_unstable();
         let mut d = Diagnostic::new("E0101", format!("there is no `{n}` here"), place, "unknown");
-        d.help = did_you_mean(n, known).or_else(|| self.who_has(n).map(|m| format!("`use {m}.{n}` brings it")));
+        d.help = self.who_has(n).map(|m| format!("`use {m}.{n}` brings it")).or_else(|| did_you_mean(n, known));
         self.err(d);
         Err(Bad)
     }

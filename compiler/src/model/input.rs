@@ -194,7 +194,7 @@ impl<'a> Ev<'a> {
         }
         for (a, b) in got.shape.iter().zip(rest) {
             let open = |d: &Dim| d.as_name().is_some_and(|n| n.ends_with('\'') || n.starts_with('_'));
-            if a != b && b.as_int().is_some() && open(a) {
+            if a != b && b.as_int().is_some() && open(a) && t.unit == Some("image") {
                 self.err(
                     Diagnostic::new("E0203", "dimensions differ", at, format!("a sample is {got}: `{a}` can be anything"))
                         .label(ty_place, format!("{b} is declared"))

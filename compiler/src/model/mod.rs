@@ -28,7 +28,7 @@ use uad_grammar::ast::{Expr, ItemKind, Name, Span, StmtKind};
 use uad_plan::{DType, StoredKind};
 
 use crate::diag::{Diagnostic, Place, Severity};
-use crate::graph::{Graph, NodeId, Op, TensorType};
+use crate::graph::{Graph, Op, TensorType};
 use crate::source::{Files, Loader};
 
 pub use stage::pattern_matches;
@@ -133,6 +133,8 @@ pub struct StoredInfo {
     pub ty: TensorType,
     /// Where it is declared.
     pub place: Place,
+    /// The expression of the detector that makes its instance, or the declaration.
+    pub site: Place,
     /// All uses are `frozen`.
     pub frozen: bool,
     /// It has a first value.
@@ -244,14 +246,16 @@ pub(crate) enum EntryKind<'a> {
 /// What the analyses need beside the model.
 #[derive(Default)]
 pub(crate) struct Facts {
-    /// Where draws stand, by entry and node. Nodes are numbered before dead ones are dropped, so by site.
+    /// Where draws stand, by site.
     pub draws: HashMap<String, Place>,
+    /// Where nodes were asked for, by entry.
+    pub places: HashMap<String, Vec<Place>>,
     /// Where outputs of the score stand.
     pub outputs: Vec<(String, Place)>,
     /// Statements of the root detector that no entry reached: name, place, kind.
     pub unreached: Vec<(String, Place, &'static str)>,
-    /// Loss and loops with `until`.
-    pub until: Vec<Place>,
+    /// Modules of the check that are not of the library: trees, in order.
+    pub trees: Vec<(usize, uad_grammar::ast::File)>,
 }
 
 /// The evaluator.
@@ -292,8 +296,7 @@ pub(crate) struct Ev<'a> {
     turn: Vec<usize>,
     site: Option<String>,
     draws: HashMap<String, usize>,
-    draw_places: HashMap<(u32, NodeId), Place>,
-    until_loops: HashSet<(u32, NodeId)>,
+ facts: Facts,
     traced: HashSet<String>,
     reached: HashSet<usize>,
     unreached: HashSet<usize>,
@@ -301,7 +304,6 @@ pub(crate) struct Ev<'a> {
     collected: Vec<(String, Tensor<'a>, Place)>,
     found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
     frames: Vec<Env<'a>>,
-    output_places: Vec<(String, Place)>,
 }
 
 impl<'a> Ev<'a> {
@@ -403,7 +405,13 @@ impl<'a> Ev<'a> {
 
     /// The library module that has a name.
     fn who_has(&self, n: &str) -> Option<&'static str> {
-        let heads = [format!("fn {n}("), format!("block {n}("), format!("detector {n} ")];
+        let heads = [
+            format!("fn {n}("),
+            format!("block {n}("),
+            format!("unit {n}:"),
+            format!("type {n} "),
+            format!("source {n}:"),
+        ];
         crate::source::LIBRARY.iter().find(|m| heads.iter().any(|h| m.1.contains(h.as_str()))).map(|m| m.0)
     }
 
@@ -420,7 +428,7 @@ impl<'a> Ev<'a> {
 }
 
 /// Drops nodes that no output, write or loop needs, and numbers the rest anew.
-pub(crate) fn prune(g: &mut Graph) {
+pub(crate) fn prune(g: &mut Graph) -> Vec<bool> {
     let mut live = vec![false; g.nodes.len()];
     for (_, n) in g.outputs.iter().chain(&g.writes) {
         live[n.0 as usize] = true;
@@ -503,6 +511,7 @@ pub(crate) fn prune(g: &mut Graph) {
     for n in &mut g.nodes {
         n.scope.0 = at[n.scope.0 as usize];
     }
+    live
 }
 
 /// Elaborates a detector of the root file. No model where there is an error.
@@ -567,6 +576,11 @@ pub(crate) fn elaborate_facts(
     let Some(detector) = detector else { return (None, out, Facts::default()) };
     let files: &Files = files;
     let (modules, set) = (&modules, &set);
+    let own: Vec<(usize, uad_grammar::ast::File)> = modules
+        .iter()
+        .filter(|m| !files.files[m.file].0.starts_with("stdlib/"))
+        .map(|m| (m.file, m.ast.clone()))
+        .collect();
     // Evaluation recurses with the program: its own stack, bounded by the evaluator's depth.
     let run = move || evaluate(modules, files, choice, set, set_file, detector);
     let done = std::thread::scope(|s| {
@@ -575,12 +589,13 @@ pub(crate) fn elaborate_facts(
             Err(_) => None,
         }
     });
-    let Some((model, more, facts)) = done else {
+    let Some((model, more, mut facts)) = done else {
         let place = Place { file: 0, span: Span::default() };
         out.push(Diagnostic::new("E0215", "the machine has no room for this elaboration", place, ""));
         return (None, out, Facts::default());
     };
     out.extend(more);
+    facts.trees = own;
     (model, out, facts)
 }
 
@@ -638,8 +653,7 @@ fn evaluate(
         turn: Vec::new(),
         site: None,
         draws: HashMap::new(),
-        draw_places: HashMap::new(),
-        until_loops: HashSet::new(),
+        facts: Facts::default(),
         traced: HashSet::new(),
         reached: HashSet::new(),
         unreached: HashSet::new(),
@@ -647,7 +661,6 @@ fn evaluate(
         collected: Vec::new(),
         found: Vec::new(),
         frames: Vec::new(),
-        output_places: Vec::new(),
     };
     let init = ev.level("init", false);
     ev.init = vec![init];
@@ -681,7 +694,7 @@ fn evaluate(
 
 impl<'a> Ev<'a> {
     fn model(&mut self, score: Option<Graph>) -> (Option<Model>, Facts) {
-        let mut facts = Facts { outputs: std::mem::take(&mut self.output_places), ..Facts::default() };
+        let mut facts = std::mem::take(&mut self.facts);
         let mut entries = std::mem::take(&mut self.graphs);
         entries.extend(score);
         let mut reads: HashSet<String> = HashSet::new();

@@ -93,15 +93,22 @@ impl<'a> Ev<'a> {
         let detector = self.detector;
         let at = Place { file: self.modules[0].file, span: Default::default() };
         let part = self.part(0, detector, fields, at, None, 0)?;
-        let owner = Owner::at(String::new(), None, true);
+        let owner = Owner::at(String::new(), None, None);
         self.open_part(&part, owner)?;
         Ok(part)
     }
 
     /// Drops what nobody reads and hands the graph over.
     pub(crate) fn finish(&mut self) -> Graph {
-        let mut g = std::mem::take(&mut self.levels[0].graph);
-        prune(&mut g);
+        let g = std::mem::take(&mut self.levels[0].graph);
+        let places = std::mem::take(&mut self.levels[0].places);
+        self.pruned(g, &places)
+    }
+
+    fn pruned(&mut self, mut g: Graph, places: &[Place]) -> Graph {
+        let live = prune(&mut g);
+        let kept = places.iter().zip(live).filter(|p| p.1).map(|p| *p.0).collect();
+        self.facts.places.insert(g.name.clone(), kept);
         g
     }
 
@@ -117,7 +124,7 @@ impl<'a> Ev<'a> {
             let Ok(t) = self.lift(v, DType::F32, *place) else { continue };
             let Ok(node) = self.here(&t, *place) else { continue };
             self.levels[0].graph.outputs.push((name.to_string(), node));
-            self.output_places.push((name.to_string(), *place));
+            self.facts.outputs.push((name.to_string(), *place));
         }
         self.requirements(&root);
         Some(self.finish())
@@ -213,6 +220,7 @@ impl<'a> Ev<'a> {
             info.collects.push(name.clone());
         }
         let mut g = std::mem::take(&mut self.levels[0].graph);
+        let places = std::mem::take(&mut self.levels[0].places);
         info.writes = g.writes.iter().map(|w| w.0.clone()).collect();
         if !collected.is_empty() {
             // What is written depends on all samples: two entries, one per batch and one at the end.
@@ -221,15 +229,15 @@ impl<'a> Ev<'a> {
             last.outputs.clear();
             last.named.clear();
             g.writes.clear();
-            prune(&mut last);
             info.finish = Some(last.name.clone());
-            prune(&mut g);
+            let last = self.pruned(last, &places);
+            let g = self.pruned(g, &places);
             self.stages.push(info);
             self.graphs.push(g);
             self.graphs.push(last);
             return;
         }
-        prune(&mut g);
+        let g = self.pruned(g, &places);
         self.stages.push(info);
         self.graphs.push(g);
     }

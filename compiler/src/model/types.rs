@@ -67,7 +67,8 @@ impl<'a> Ev<'a> {
         known.extend(WORDS);
         known.sort_unstable();
         let mut d = Diagnostic::new("E0107", format!("there is no type `{name}`"), place, "unknown");
-        d.help = did_you_mean(name, known);
+        d.help =
+            self.who_has(name).map(|m| format!("`use {m}.{name}` brings it")).or_else(|| did_you_mean(name, known));
         self.err(d);
         Err(Bad)
     }
@@ -392,12 +393,10 @@ impl<'a> Ev<'a> {
                             None => *env.rest.borrow_mut() = Some(have),
                             Some(want) if want == have => {}
                             Some(want) if r#use == Use::Argument && fixed == 0 => {
-                                let axes = self.broadcast_shape(&have, &want);
-                                if axes.as_deref() != Some(want.as_slice()) {
-                                    // The wider one wins: `...` of later arguments may be the longer.
-                                    if axes.as_deref() == Some(have.as_slice()) {
-                                        *env.rest.borrow_mut() = Some(have);
-                                    } else {
+                                // Operands of one elementwise signature broadcast.
+                                match self.broadcast_shape(&have, &want) {
+                                    Some(both) => *env.rest.borrow_mut() = Some(both),
+                                    None => {
                                         bad = true;
                                         self.rest_error(t, &have, &want, place, declared);
                                     }

@@ -182,8 +182,8 @@ pub(crate) struct Owner<'a> {
     pub children: RefCell<HashMap<String, (Place, Vec<usize>, Rc<Owner<'a>>)>>,
     /// Prefix of foreign names: the `@weights` of the outermost block that has one, with that block's path.
     pub foreign: Option<(String, String)>,
-    /// Is it a detector's body?
-    pub detector: bool,
+    /// The expression of the outermost detector that made it, or what it is in.
+    pub site: Option<Place>,
     /// States that a rule has changed in this entry.
     pub changed: RefCell<Vec<(&'a str, Value<'a>)>>,
 }
@@ -297,8 +297,8 @@ impl<'a> Frame<'a> {
 
 impl<'a> Owner<'a> {
     /// An owner at a path.
-    pub fn at(path: String, foreign: Option<(String, String)>, detector: bool) -> Rc<Owner<'a>> {
-        Rc::new(Owner { path, children: RefCell::default(), foreign, detector, changed: RefCell::default() })
+    pub fn at(path: String, foreign: Option<(String, String)>, site: Option<Place>) -> Rc<Owner<'a>> {
+        Rc::new(Owner { path, children: RefCell::default(), foreign, site, changed: RefCell::default() })
     }
 
     /// Path of a thing of this name in it.

@@ -23,8 +23,11 @@ enum Atom<'a> {
     Rest(Place),
 }
 
-/// One side: groups of atoms. An axis that is no group is a group of one.
-type Side<'a> = Vec<Vec<Atom<'a>>>;
+/// An axis of a pattern: its atoms, and whether they stood in parentheses.
+type Axis<'a> = (Vec<Atom<'a>>, bool);
+
+/// One side of a pattern.
+type Side<'a> = Vec<Axis<'a>>;
 
 impl<'a> Ev<'a> {
     fn side(&mut self, s: &'a ViewSide, env: &Env<'a>) -> R<Side<'a>> {
@@ -34,12 +37,12 @@ impl<'a> Ev<'a> {
                 ViewAxis::Group(inner, _) => {
                     let mut atoms = Vec::new();
                     self.atoms(inner, env, &mut atoms, 0)?;
-                    atoms
+                    (atoms, true)
                 }
                 a => {
                     let mut atoms = Vec::new();
                     self.atoms(std::slice::from_ref(a), env, &mut atoms, 0)?;
-                    atoms
+                    (atoms, false)
                 }
             });
         }
@@ -107,7 +110,7 @@ impl<'a> Ev<'a> {
         let ty = self.ty(t);
         let lp = self.at(env.module, left.span);
         let (ls, rs) = (self.side(left, env)?, self.side(right, env)?);
-        let lone = |g: &Vec<Atom>| matches!(g.as_slice(), [Atom::Rest(_)]);
+        let lone = |g: &Axis| matches!(g, (atoms, false) if matches!(atoms.as_slice(), [Atom::Rest(_)]));
         let open = ls.iter().position(lone);
         let rank = ty.shape.len();
         let fixed = ls.len() - usize::from(open.is_some());
@@ -134,7 +137,7 @@ impl<'a> Ev<'a> {
                 axis += extra;
                 continue;
             }
-            self.open_group(g, &ty, axis, env, base, &mut names, &mut atoms, &mut rest)?;
+            self.open_group(&g.0, &ty, axis, env, base, &mut names, &mut atoms, &mut rest)?;
             axis += 1;
         }
         self.place_view(t, &ty, &atoms, &names, rest, &ls, &rs, env, base, place)
@@ -288,7 +291,7 @@ impl<'a> Ev<'a> {
         let mut groups: Vec<usize> = Vec::new();
         let mut labels: Vec<&'a str> = Vec::new();
         let mut taken = vec![false; atoms.len()];
-        for g in rs {
+        for (g, grouped) in rs {
             let before = dims.len();
             let mut lone_rest = false;
             for a in g {
@@ -301,7 +304,7 @@ impl<'a> Ev<'a> {
                         dims.push(Dim::int(*i));
                     }
                     Atom::Rest(p) => {
-                        lone_rest = g.len() == 1;
+                        lone_rest = !grouped;
                         let found: Vec<usize> = (0..atoms.len()).filter(|n| atoms[*n].0 == Some("...")).collect();
                         if rest.is_some() {
                             for n in found {
@@ -392,7 +395,7 @@ impl<'a> Ev<'a> {
             let what = name.map_or(format!("`{d}`"), |n| format!("`{n}`"));
             let at = ls
                 .iter()
-                .flatten()
+                .flat_map(|g| &g.0)
                 .find_map(|a| match (a, name) {
                     (Atom::Name(n, p), Some(m)) if n == m => Some(*p),
                     (Atom::Int(i, p), None) if d.is(*i) => Some(*p),

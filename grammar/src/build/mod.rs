@@ -15,7 +15,7 @@ use pest::iterators::Pairs;
 use crate::ast::{Comment, Expr, ExprKind, File, Item, Name, Span};
 use crate::error::SyntaxError;
 use crate::layout::{CommentKind, RawComment};
-use crate::parse::{Node, Rule};
+use crate::rules::{Node, Rule};
 
 /// Trees are at most this deep, so that whoever walks them may recurse.
 const MAX_DEPTH: usize = 250;

@@ -1,7 +1,8 @@
 //! The one layout of a `.uad` file (`uadc fmt`).
 //!
-//! In: a tree. Out: text that parses to the same tree. Invariants: printing what was printed changes nothing; no comment
-//! is lost; no line is longer than [`WIDTH`] if it can be broken after a comma, before `|>`, or after an operator.
+//! In: a tree. Out: text that parses to the same tree. Invariants: printing what was printed changes nothing; no
+//! comment is lost; no line is longer than [`WIDTH`] if it can be broken after a comma, before `|>`, or after an
+//! operator.
 //! Imports: the tree.
 //!
 //! A sequence (the items of a file, the statements of a body) is a list of entries. An entry is some cells, which are

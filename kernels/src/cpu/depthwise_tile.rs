@@ -63,8 +63,11 @@ unsafe fn slide<S: Simd, const K: usize, const ST: usize, const T: usize, const 
             let mut acc = [S::zero(); T];
             for r in 0..args.count {
                 let x = (*args.inputs.add(r)).wrapping_add(c);
-                let w = (*args.weights.add(r)).add(c);
-                let w: [S::F; K] = std::array::from_fn(|k| S::load(w.add(k * args.channels)));
+                let from = (*args.weights.add(r)).add(c);
+                let mut w = [S::zero(); K];
+                for k in 0..K {
+                    w[k] = S::load(from.add(k * args.channels));
+                }
                 macro_rules! at {
                     ($($j:literal)*) => { $(
                         if $j < (T - 1) * ST + K && (!CHECK || ($j >= args.low && $j < args.high)) {

@@ -10,7 +10,8 @@ use super::dot_gemm::{DotParts, GemmPlan};
 use super::dot_pad::Pad;
 use super::hole_jit::HoleCompiler;
 use super::isa::Isa;
-use super::run_context::{RunContext, Scratch};
+use super::run::{Compiled, RunContext};
+use super::scratch::Scratch;
 use uad_plan::{Access, Body, Buffer, BufferId, DotRole, Hole, Kernel};
 
 /// A compiled `dot`.
@@ -126,8 +127,8 @@ impl DotKernel {
     ///
     /// # Safety
     /// The context's pointers and scratch are valid.
-    pub unsafe fn pack(&mut self, ctx: &RunContext<'_>) {
-        match &mut self.path {
+    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
+        match &self.path {
             // SAFETY: the caller's contract.
             Path::Gemm(p) => unsafe { p.pack(ctx) },
             // SAFETY: as above.
@@ -146,6 +147,17 @@ impl DotKernel {
             // SAFETY: as above.
             Path::Depthwise(p) => unsafe { p.run(ctx) },
         }
+    }
+}
+
+impl Compiled for DotKernel {
+    unsafe fn run(&self, cx: &RunContext<'_>) {
+        // SAFETY: the caller's contract.
+        unsafe { DotKernel::run(self, cx) }
+    }
+    unsafe fn pack(&self, cx: &RunContext<'_>) {
+        // SAFETY: the caller's contract.
+        unsafe { DotKernel::pack(self, cx) }
     }
 }
 

@@ -15,7 +15,8 @@ use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext};
 use super::isa::Isa;
 use super::panel::{Aligned, Packer, Panel, panels};
-use super::run_context::{RunContext, Scratch, round};
+use super::run::RunContext;
+use super::scratch::{Scratch, round};
 use super::strip::{Move, Port, StripOperand};
 use uad_plan::{Access, Buffer, DType, DotRole, Hole};
 
@@ -165,6 +166,7 @@ impl GemmPlan {
         }
         let right = Self::right(&parts, &cols, &outer, inner, depth, (m, k), isa, holes)?;
 
+        let packed = Aligned::new(if matches!(right, Right::Constant(_)) { batches * panels_len } else { 0 });
         let mut pieces = Vec::new();
         let direct_segments = if matches!(left, Left::Direct { .. }) { segments } else { 1 };
         let run = if direct_segments == segments { depth } else { k as i64 };
@@ -216,8 +218,7 @@ impl GemmPlan {
         ];
         layout.worker = layout.strip + round(strips.into_iter().max().unwrap_or(0));
         layout.panels = parts.pad.as_ref().map_or(0, |p| round(p.len as usize * 4));
-        layout.shared =
-            layout.panels + if matches!(right, Right::PerCall(..)) { batches * panels_len * 4 } else { 0 };
+        layout.shared = layout.panels + if matches!(right, Right::PerCall(..)) { batches * panels_len * 4 } else { 0 };
         Ok(GemmPlan {
             isa,
             m,
@@ -242,7 +243,7 @@ impl GemmPlan {
             rows_first,
             layout,
             zeros: vec![0.0; depth as usize],
-            packed: Aligned::default(),
+            packed,
         })
     }
 
@@ -323,8 +324,7 @@ impl GemmPlan {
                 return Ok(Right::Direct { access: r.clone(), step: step as isize });
             }
         }
-        let packer =
-            Packer::compile(parts.b, &s.reads, parts.buffers, cols, outer, inner, depth as usize, isa, holes)?;
+        let packer = Packer::compile(parts.b, &s.reads, parts.buffers, cols, outer, inner, depth as usize, isa, holes)?;
         if parts.b_constant { Ok(Right::Constant(packer)) } else { Ok(Right::PerCall(packer)) }
     }
 
@@ -379,9 +379,9 @@ impl GemmPlan {
     ///
     /// # Safety
     /// The pointers of the context are valid for what `b` loads.
-    pub unsafe fn pack(&mut self, ctx: &RunContext<'_>) {
+    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
         if matches!(self.right, Right::Constant(..)) {
-            let to = self.packed.reserve(self.batches * self.panels_len);
+            let to = self.packed.pointer();
             // SAFETY: the caller's contract; `to` has room for all panels.
             unsafe { self.pack_panels(ctx, to) };
         }
@@ -460,10 +460,8 @@ impl GemmPlan {
             let origin = at;
             self.pack_rows(&with, left, origin, r0, r1);
             let panels: *const f32 = match &self.right {
-                Right::Constant(..) => self.packed.pointer().add(batch * self.panels_len),
-                Right::PerCall(..) => {
-                    (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len)
-                }
+                Right::Constant(..) => self.packed.pointer().cast_const().add(batch * self.panels_len),
+                Right::PerCall(..) => (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len),
                 Right::Direct { access, .. } => {
                     let base = ctx.pointers[access.buffer.0 as usize] as *const f32;
                     base.offset((access.offset + along(&access.strides, &origin)) as isize)
@@ -676,7 +674,8 @@ impl GemmPlan {
             let mut c = 0;
             while c < p.columns {
                 self.cols.seek((p.first + c) as i64, &mut at);
-                let n = axis.map_or(1, |a| (self.cols.extents[a - self.cols.first] - at[a]) as usize).min(p.columns - c);
+                let n =
+                    axis.map_or(1, |a| (self.cols.extents[a - self.cols.first] - at[a]) as usize).min(p.columns - c);
                 let mut results = [StripOperand::NONE; 8];
                 for (r, (w, size)) in results.iter_mut().zip(writes) {
                     let o = (w.offset + along(&w.strides, &at)) as isize * *size as isize;

@@ -5,6 +5,7 @@
 
 use super::hole_jit::HoleCompiler;
 use super::hole_split::is_call;
+use super::isa::Isa;
 use super::nest::{FETCH, Nest, block_of, indices, loads};
 use super::run::{Compiled, RunContext, tasks_of};
 use super::strip::{StripArgs, StripId, StripSpec};
@@ -22,6 +23,10 @@ pub struct Site<'a> {
     pub scratch: usize,
     /// Grows to the largest scratch that a kernel's workers share.
     pub shared: usize,
+    /// What the kernels will run on.
+    pub isa: Isa,
+    /// By buffer of the entry: does it stay the same between runs?
+    pub constant: Vec<bool>,
 }
 
 impl Site<'_> {

@@ -47,8 +47,7 @@ fn run(plan: Plan<Dim>, g: &Graph, dims: &Binding) -> (Results, Results) {
         stored.entry(path.clone()).or_insert_with(|| values(path, g.ty(*n), dims));
     }
     let draw = interp::Draw { seed: 7, step: 3, first_sample: 5 };
-    let outputs =
-        interp::run(&bound, &inputs, &mut stored, draw).unwrap_or_else(|e| panic!("{e}\n{text}\n{g}"));
+    let outputs = interp::run(&bound, &inputs, &mut stored, draw).unwrap_or_else(|e| panic!("{e}\n{text}\n{g}"));
     (outputs, stored)
 }
 

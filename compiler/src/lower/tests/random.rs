@@ -19,13 +19,7 @@ const MOST: i64 = 600;
 impl Maker {
     fn new(seed: u64) -> Maker {
         let mut g = Graph { name: "score".into(), dims: vec!["b".into()], ..Graph::default() };
-        g.scope(Scope {
-            parent: None,
-            label: "random".into(),
-            place: String::new(),
-            instance: true,
-            kernel: None,
-        });
+        g.scope(Scope { parent: None, label: "random".into(), place: String::new(), instance: true, kernel: None });
         Maker { g, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678 }
     }
 
@@ -58,7 +52,9 @@ impl Maker {
         // Late nodes more often.
         let n = self.g.nodes.len();
         let back = if self.below(2) == 0 { self.below(n.min(4)) } else { self.below(n) };
-        NodeId((n - 1 - back) as u32)
+        let at = n - 1 - back;
+        // A loop's value is its part, which stands after it.
+        NodeId((at + usize::from(matches!(self.g.nodes[at].op, Op::Loop { .. }))) as u32)
     }
 
     fn float(&mut self) -> NodeId {
@@ -94,7 +90,8 @@ impl Maker {
 
     fn like(&mut self, x: NodeId) -> NodeId {
         let t = self.g.ty(x).clone();
-        let same: Vec<NodeId> = self.g.ids().filter(|n| *self.g.ty(*n) == t).collect();
+        let same: Vec<NodeId> =
+            self.g.ids().filter(|n| *self.g.ty(*n) == t && !matches!(self.g.node(*n).op, Op::Loop { .. })).collect();
         same[self.below(same.len())]
     }
 
@@ -178,7 +175,7 @@ impl Maker {
         let x = self.float();
         let shape = self.g.ty(x).shape.clone();
         let rank = shape.len();
-        match self.below(24) {
+        match self.below(29) {
             0..=3 => {
                 let ops = [ScalarOp::Tanh, ScalarOp::Neg, ScalarOp::Abs, ScalarOp::Sin];
                 let op = ops[self.below(4)];
@@ -218,8 +215,10 @@ impl Maker {
                 let at = self.below(rank + 1);
                 let axes = (0..rank).map(|k| k + usize::from(k >= at)).collect();
                 let new = self.dim();
-                let mut to: Vec<Dim> =
-                    shape.iter().map(|d| if d.is(1) && self.state & 64 == 0 { Dim::int(3) } else { d.clone() }).collect();
+                let mut to: Vec<Dim> = shape
+                    .iter()
+                    .map(|d| if d.is(1) && self.state & 64 == 0 { Dim::int(3) } else { d.clone() })
+                    .collect();
                 to.insert(at, new);
                 self.typed(Op::Expand { axes }, &[x], to)
             }
@@ -250,9 +249,7 @@ impl Maker {
                 let between = self.below(3) == 0;
                 let amounts = |m: &mut Maker| (0..rank).map(|_| m.below(3) as i64).collect::<Vec<_>>();
                 let (lo, hi, inner) = (amounts(self), amounts(self), amounts(self));
-                let cut = |v: i64, d: &Dim| {
-                    Dim::int(if v == 2 && d.as_int().is_some_and(|d| d > 3) { -1 } else { v })
-                };
+                let cut = |v: i64, d: &Dim| Dim::int(if v == 2 && d.as_int().is_some_and(|d| d > 3) { -1 } else { v });
                 let op = Op::Pad {
                     lo: lo.iter().zip(&shape).map(|(v, d)| cut(*v, d)).collect(),
                     hi: hi.iter().zip(&shape).map(|(v, d)| cut(*v, d)).collect(),
@@ -315,8 +312,88 @@ impl Maker {
                     self.op(Op::Map(ScalarOp::Mul), &[x, d])
                 }
             },
+            24 => {
+                let y = self.like(x);
+                let c = self.op(Op::Map(ScalarOp::Lt), &[x, y])?;
+                let c = if rank > 0 && self.below(2) == 0 {
+                    let pad = Op::Pad {
+                        lo: vec![Dim::int(1); rank],
+                        hi: vec![Dim::int(-1); rank],
+                        interior: vec![0; rank],
+                        value: 1.0,
+                    };
+                    self.op(pad, &[c])?
+                } else {
+                    c
+                };
+                self.op(Op::Map(ScalarOp::Select), &[c, x, y])
+            }
+            25 if rank > 0 => {
+                let axes = vec![self.below(rank)];
+                let i = self.op(Op::Reduce { op: ReduceOp::ArgMax, axes }, &[x])?;
+                self.op(Op::Map(ScalarOp::ToF32), &[i])
+            }
+            26 | 27 => self.attention(x),
+            28 => self.repeat(x),
             _ => None,
         }
+    }
+
+    /// Heads over the last axis but one of `x`, with a mask from indices.
+    fn attention(&mut self, x: NodeId) -> Option<NodeId> {
+        let shape = self.g.ty(x).shape.clone();
+        if shape.len() != 3 || self.g.ty(x).dtype != DType::F32 {
+            return None;
+        }
+        let side = |m: &mut Maker, name: &str| {
+            let t = TensorType::new(DType::F32, vec![shape[2].clone(), Dim::int(4)]);
+            let n = m.g.nodes.len();
+            let w = m.g.add(Op::Input(format!("{name}{n}")), &[], t, AT).ok()?;
+            let y = m.op(Op::Dot { batch: vec![], contract: vec![(2, 0)] }, &[x, w])?;
+            let split = vec![shape[0].clone(), shape[1].clone(), Dim::int(2), Dim::int(2)];
+            let y = m.typed(Op::Reshape, &[y], split)?;
+            m.op(Op::Permute(vec![0, 2, 1, 3]), &[y])
+        };
+        let (q, k, v) = (side(self, "q")?, side(self, "k")?, side(self, "v")?);
+        let s = self.op(Op::Dot { batch: vec![(0, 0), (1, 1)], contract: vec![(3, 3)] }, &[q, k])?;
+        let t = TensorType::new(DType::I32, self.g.ty(s).shape.clone());
+        let i = self.g.add(Op::Iota { axis: 2 }, &[], t.clone(), AT).ok()?;
+        let j = self.g.add(Op::Iota { axis: 3 }, &[], t, AT).ok()?;
+        let c = self.op(Op::Map(ScalarOp::Le), &[i, j])?;
+        let low = self.scalar(s, -1e30)?;
+        let s = self.op(Op::Map(ScalarOp::Select), &[c, s, low])?;
+        let p = self.softmax(s, 3)?;
+        let o = if self.below(3) == 0 {
+            let o = self.op(Op::Dot { batch: vec![(0, 0), (1, 1)], contract: vec![(2, 3)] }, &[v, p])?;
+            self.op(Op::Permute(vec![0, 3, 1, 2]), &[o])?
+        } else {
+            let o = self.op(Op::Dot { batch: vec![(0, 0), (1, 1)], contract: vec![(3, 2)] }, &[p, v])?;
+            self.op(Op::Permute(vec![0, 2, 1, 3]), &[o])?
+        };
+        self.typed(Op::Reshape, &[o], vec![shape[0].clone(), shape[1].clone(), Dim::int(4)])
+    }
+
+    /// A loop that carries `x` and captures another value.
+    fn repeat(&mut self, x: NodeId) -> Option<NodeId> {
+        let y = self.like(x);
+        let t = self.g.ty(x).clone();
+        let mut body = Maker::new(self.state);
+        body.g.dims.clear();
+        body.g.add(Op::Input("0".into()), &[], t.clone(), AT).ok()?;
+        body.g.add(Op::Input("1".into()), &[], t.clone(), AT).ok()?;
+        for _ in 0..4 {
+            body.step();
+        }
+        let last =
+            body.g.ids().rev().find(|n| *body.g.ty(*n) == t && !matches!(body.g.node(*n).op, Op::Loop { .. }))?;
+        let captured = body.g.nodes.iter().any(|n| matches!(&n.op, Op::Input(i) if i.len() > 1));
+        if captured {
+            return None;
+        }
+        body.g.outputs.push(("0".into(), last));
+        let op = Op::Loop { count: Dim::int(3), carried: 1, every: None, body: Box::new(body.g) };
+        let l = self.op(op, &[x, y])?;
+        self.typed(Op::Part(0), &[l], t.shape)
     }
 }
 
