@@ -36,9 +36,7 @@ pub(super) fn join_all(kernels: &mut Vec<Kernel<Dim>>, buffers: &[Buffer<Dim>]) 
             }
         });
     }
-    let idle = |b: &BufferId| {
-        joined.contains(b) && !read.contains(b) && buffers[b.0 as usize].kind == BufferKind::Temp
-    };
+    let idle = |b: &BufferId| joined.contains(b) && !read.contains(b) && buffers[b.0 as usize].kind == BufferKind::Temp;
     for k in kernels.iter_mut() {
         let Body::Map(hole) = &mut k.body else { continue };
         let keep: Vec<bool> = k.writes.iter().map(|w| !idle(&w.buffer)).collect();
@@ -125,10 +123,11 @@ fn join(a: &Kernel<Dim>, b: &Kernel<Dim>) -> Option<Kernel<Dim>> {
             }
             other => other.clone(),
         };
-        let known = match &inst {
-            Inst::Load(_) => hole.code.iter().position(|x| *x == inst),
-            _ => None,
-        };
+        let known = hole.code.iter().position(|x| match (x, &inst) {
+            // 0 and -0 are equal, but not the same.
+            (Inst::F32(a), Inst::F32(b)) => a.to_bits() == b.to_bits(),
+            _ => *x == inst,
+        });
         regs.push(known.map_or_else(|| hole.push(inst), |n| Reg(n as u32)));
     }
     hole.results.extend(second.results.iter().map(|r| regs[r.0 as usize]));
