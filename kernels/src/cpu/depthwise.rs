@@ -5,6 +5,7 @@
 //! vector read once. Weights are packed tap by tap. Invariants: tasks are cut by shape alone.
 //! Imports: [`super::depthwise_tile`], [`super::axes`], [`super::hole_strip`].
 
+use super::activation::activate;
 use super::axes::{Point, Space, Walk, along};
 use super::depthwise_tile::{Columns, run_slide, run_taps, slide_columns, taps_columns};
 use super::dot_finish::{Native, recognise};
@@ -353,6 +354,9 @@ impl DepthwisePlan {
                     }
                     work.count = self.tap_count;
                     run_taps(self.isa, columns, &work);
+                }
+                if let Ending::Registers { native: Native { act: Some(act), .. }, .. } = &self.ending {
+                    activate(self.isa, *act, work.out, work.out_column, columns, self.channels);
                 }
                 if let Ending::Strip { strip, writes } = &self.ending {
                     let with = self.strips(ctx, worker);

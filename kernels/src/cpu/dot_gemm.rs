@@ -6,6 +6,7 @@
 //! if it is constant, else at every call, or read in place where it lies as a panel would.
 //! Invariants: tasks are cut by shape alone. Imports: [`super::gemm`], [`super::axes`], [`super::hole_strip`].
 
+use super::activation::activate;
 use super::axes::{Point, Space, Walk, along};
 use super::dot_finish::{Native, recognise};
 use super::dot_pad::Pad;
@@ -519,6 +520,11 @@ impl GemmPlan {
                             };
                         }
                         run_tile(self.isa, rows, p.width, &tile);
+                        if let (true, Ending::Registers { native: Native { act: Some(act), .. }, .. }) =
+                            (ends, &self.finish)
+                        {
+                            activate(self.isa, *act, tile.out, tile.out_row, rows, p.columns);
+                        }
                         if let (true, Ending::Strip { strip, axis, writes }) = (ends, &self.finish) {
                             self.finish_rows(ctx, &with, strip, *axis, writes, held, origin, p, t0, rows);
                         }
