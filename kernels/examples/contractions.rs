@@ -15,8 +15,8 @@ use uad_kernels::cpu::attention::AttentionKernel;
 use uad_kernels::cpu::dot::DotKernel;
 use uad_kernels::cpu::gemm::{Finish, Tile, panel_width, run_tile, tile_rows};
 use uad_kernels::cpu::hole_jit::HoleCompiler;
-use uad_kernels::cpu::{Isa, Pool};
 use uad_kernels::cpu::run::Compiled;
+use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::{Body, BufferId, DotRole, Hole};
 
 fn best(mut f: impl FnMut()) -> f64 {
@@ -35,8 +35,7 @@ fn peak(isa: Isa) -> f64 {
     let (r, lanes) = (tile_rows(isa, w), isa.lanes());
     let (a, b) = (vec![0.5f32; r * depth], vec![0.5f32; w * lanes * depth]);
     let mut out = vec![0f32; r * w * lanes];
-    let table: Vec<*const f32> =
-        std::iter::once(b.as_ptr()).chain((0..r).map(|i| a[i * depth..].as_ptr())).collect();
+    let table: Vec<*const f32> = std::iter::once(b.as_ptr()).chain((0..r).map(|i| a[i * depth..].as_ptr())).collect();
     let row = (w * lanes) as isize;
     let tile = Tile {
         table: table.as_ptr(),
@@ -125,7 +124,10 @@ fn main() {
         for (c, k, s, hw) in
             [(96, 3, 2, 112), (144, 3, 1, 56), (192, 3, 1, 28), (384, 3, 1, 14), (960, 3, 1, 7), (336, 5, 1, 28)]
         {
-            show(format!("conv {c}->{c} k{k} s{s} {hw} b{b} g{c}"), depthwise(b, c, hw, hw, k, s, k / 2, Ending::BiasRelu));
+            show(
+                format!("conv {c}->{c} k{k} s{s} {hw} b{b} g{c}"),
+                depthwise(b, c, hw, hw, k, s, k / 2, Ending::BiasRelu),
+            );
         }
     }
     for (m, k, n) in [
@@ -142,7 +144,10 @@ fn main() {
     for (c, o, hw) in [(24, 144, 56), (32, 192, 28), (112, 672, 14)] {
         show(format!("silu conv {c}->{o} k1 s1 {hw}"), conv(1, c, hw, hw, o, 1, 1, 0, true, Ending::BiasSilu));
         show(format!("silu conv {o}->{o} k3 s1 {hw} g{o}"), depthwise(1, o, hw, hw, 3, 1, 1, Ending::BiasSilu));
-        show(format!("gated conv {o}->{c} k1 s1 {hw}"), gated(conv(1, o, hw, hw, c, 1, 1, 0, true, Ending::BiasResidual), o));
+        show(
+            format!("gated conv {o}->{c} k1 s1 {hw}"),
+            gated(conv(1, o, hw, hw, c, 1, 1, 0, true, Ending::BiasResidual), o),
+        );
     }
     for scores in [Scores::Scaled, Scores::Masked] {
         show(format!("attention 8x196x196x32 {scores:?}"), attention(1, 8, (196, 196), (32, 32), scores, false));

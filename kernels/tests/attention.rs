@@ -51,10 +51,8 @@ fn expected(case: &Case, data: &[Vec<f32>]) -> Vec<f64> {
 }
 
 fn try_case(case: &Case) {
-    let mut data: Vec<Vec<f32>> = (0u32..)
-        .zip(&case.buffers)
-        .map(|(i, b)| noise(b.shape.iter().product::<i64>() as usize, i + 1))
-        .collect();
+    let mut data: Vec<Vec<f32>> =
+        (0u32..).zip(&case.buffers).map(|(i, b)| noise(b.shape.iter().product::<i64>() as usize, i + 1)).collect();
     let want = expected(case, &data);
     for isa in Isa::all() {
         let mut first: Option<Vec<u32>> = None;

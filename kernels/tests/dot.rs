@@ -14,7 +14,17 @@ use uad_plan::*;
 
 #[test]
 fn linear_layers_of_awkward_sizes() {
-    for (m, n, k) in [(1, 1, 1), (1, 17, 5), (7, 1, 33), (13, 48, 3), (49, 65, 40), (97, 130, 77), (5, 64, 200), (3, 0, 4), (4, 5, 0)] {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 17, 5),
+        (7, 1, 33),
+        (13, 48, 3),
+        (49, 65, 40),
+        (97, 130, 77),
+        (5, 64, 200),
+        (3, 0, 4),
+        (4, 5, 0),
+    ] {
         for transposed in [false, true] {
             check(&linear(m, n, k, transposed, Ending::Plain), true);
             check(&linear(m, n, k, transposed, Ending::Plain), false);
@@ -71,7 +81,8 @@ fn heads_are_split_in_the_result() {
     let buffers = vec![buffer(&[t, c]), buffer(&[h, d, c]), buffer(&[h, t, d])];
     for strides in [vec![d, t * d, 1, 0], vec![1, t * d, t, 0]] {
         let reads = vec![plain(0, vec![c, 0, 0, 1]), plain(1, vec![0, d * c, c, 1])];
-        let case = dot(vec![t, h, d, c], vec![M, N, N, K], reads, vec![plain(2, strides)], buffers.clone(), Hole::slot(0));
+        let case =
+            dot(vec![t, h, d, c], vec![M, N, N, K], reads, vec![plain(2, strides)], buffers.clone(), Hole::slot(0));
         let _ = &case;
         if COMPILED_HOLES {
             check(&case, true);
@@ -108,8 +119,7 @@ fn holes_before_and_after() {
     let (m, n, k) = (23, 70, 19);
     for (stride_x, stride_out) in [(vec![k, 0, 1], vec![n, 1, 0]), (vec![1, 0, m], vec![1, m, 0])] {
         let buffers = vec![buffer(&[m, k]), buffer(&[n, k]), buffer(&[m, n]), buffer(&[m]), buffer(&[n])];
-        let reads =
-            vec![plain(0, stride_x), plain(1, vec![0, k, 1]), plain(3, vec![1, 0, 0]), plain(4, vec![0, 1, 0])];
+        let reads = vec![plain(0, stride_x), plain(1, vec![0, k, 1]), plain(3, vec![1, 0, 0]), plain(4, vec![0, 1, 0])];
         let writes = vec![plain(2, stride_out)];
         let mut a = Hole::default();
         let (x, g, one) = (a.push(Inst::Load(0)), a.push(Inst::Load(2)), a.push(Inst::F32(1.0)));

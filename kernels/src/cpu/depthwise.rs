@@ -84,11 +84,7 @@ unsafe impl Sync for Shared {}
 
 impl DepthwisePlan {
     /// A plan, or `None` if the contraction is of another kind.
-    pub fn compile(
-        parts: &DotParts<'_>,
-        isa: Isa,
-        holes: &mut HoleCompiler,
-    ) -> Result<Option<DepthwisePlan>, String> {
+    pub fn compile(parts: &DotParts<'_>, isa: Isa, holes: &mut HoleCompiler) -> Result<Option<DepthwisePlan>, String> {
         let s: &Space<DotRole> = parts.space;
         let dtype = |r: &Access<i64>| parts.buffers[r.buffer.0 as usize].dtype;
         let (batch, rows, summed) = (s.range(DotRole::Batch), s.range(DotRole::M), s.range(DotRole::K));
@@ -144,7 +140,8 @@ impl DepthwisePlan {
         let all = all_taps.extents.iter().product::<i64>() as usize;
         let work = line_count * columns * channels * all;
         let tasks = (work / TASK_WORK).max(usize::from(work > TASK_WORK / 8) * 2).clamp(1, line_count.min(256));
-        let mut layout = Layout { weights: round(tap_count * super::depthwise_tile::MAX_COLUMNS * 8), ..Default::default() };
+        let mut layout =
+            Layout { weights: round(tap_count * super::depthwise_tile::MAX_COLUMNS * 8), ..Default::default() };
         layout.sums = layout.weights + round(tap_count * 8);
         let strips = matches!(ending, Ending::Strip { .. });
         let block = super::depthwise_tile::MAX_COLUMNS * channels * 4;
@@ -321,8 +318,7 @@ impl DepthwisePlan {
                     for k in 0..self.tap_count {
                         self.taps.seek(k as i64, &mut at);
                         let inside = self.a.guards.iter().enumerate().all(|(n, g)| {
-                            slide.guard == Some(n)
-                                || (0..g.extent).contains(&(g.offset + along(&g.strides, &at)))
+                            slide.guard == Some(n) || (0..g.extent).contains(&(g.offset + along(&g.strides, &at)))
                         });
                         if inside {
                             let o = self.a.offset + along(&self.a.strides, &at);
@@ -345,11 +341,8 @@ impl DepthwisePlan {
                                 let v = g.offset + along(&g.strides, &at) + per * t as i64;
                                 (0..g.extent).contains(&v)
                             });
-                            *inputs.add(k * columns + t) = if inside {
-                                base.wrapping_offset(o + step * t as isize)
-                            } else {
-                                self.zeros.as_ptr()
-                            };
+                            *inputs.add(k * columns + t) =
+                                if inside { base.wrapping_offset(o + step * t as isize) } else { self.zeros.as_ptr() };
                         }
                     }
                     work.count = self.tap_count;
@@ -369,7 +362,10 @@ impl DepthwisePlan {
                         let mut results = [StripOperand::NONE; 8];
                         for (r, (w, size)) in results.iter_mut().zip(writes) {
                             let o = (w.offset + along(&w.strides, &p)) as isize * *size as isize;
-                            *r = StripOperand { pointer: ctx.pointers[w.buffer.0 as usize].wrapping_offset(o), stride: 1 };
+                            *r = StripOperand {
+                                pointer: ctx.pointers[w.buffer.0 as usize].wrapping_offset(o),
+                                stride: 1,
+                            };
                         }
                         let slot = StripOperand::new(sums.add(t * self.channels), 1);
                         strip.run(&with, &p, self.channels, &[slot], &results);

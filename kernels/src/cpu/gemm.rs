@@ -97,7 +97,8 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(t: &Tile) {
             for i in 0..R {
                 let p = t.carry.offset(i as isize * t.carry_row);
                 for j in 0..W {
-                    acc[i][j] = if j + 1 == W { S::load_n(p.add(j * S::LANES), tail) } else { S::load(p.add(j * S::LANES)) };
+                    acc[i][j] =
+                        if j + 1 == W { S::load_n(p.add(j * S::LANES), tail) } else { S::load(p.add(j * S::LANES)) };
                 }
             }
         }

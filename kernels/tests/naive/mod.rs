@@ -55,7 +55,13 @@ pub fn dot(
 }
 
 /// The epilogue and its operands: bias is read 2, residual is read 3 (laid out as the result).
-fn ending(e: Ending, reads: &mut Vec<Access<i64>>, buffers: &mut Vec<Buffer<i64>>, bias: Vec<i64>, n: i64) -> Hole<i64> {
+fn ending(
+    e: Ending,
+    reads: &mut Vec<Access<i64>>,
+    buffers: &mut Vec<Buffer<i64>>,
+    bias: Vec<i64>,
+    n: i64,
+) -> Hole<i64> {
     let out = buffers.len() as u32 - 1;
     let mut h = Hole::default();
     let s = h.push(Inst::Slot(0));
