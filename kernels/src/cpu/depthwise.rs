@@ -79,8 +79,14 @@ struct Layout {
 
 #[derive(Clone, Copy)]
 struct Shared(*mut f32);
-// SAFETY: tasks write disjoint parts of what the pointer reaches.
+// SAFETY: tasks read what the pointer reaches.
 unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(&self) -> *const f32 {
+        self.0
+    }
+}
 
 impl DepthwisePlan {
     /// A plan, or `None` if the contraction is of another kind.
@@ -247,9 +253,8 @@ impl DepthwisePlan {
                 ctx.shared.cast()
             });
             ctx.pool.run(self.tasks, &|worker, t| {
-                let weights = weights;
                 let cut = |i: usize| i * self.line_count / self.tasks;
-                (cut(t)..cut(t + 1)).for_each(|line| self.line(ctx, worker, line, weights.0));
+                (cut(t)..cut(t + 1)).for_each(|line| self.line(ctx, worker, line, weights.get()));
             });
         }
     }

@@ -129,10 +129,8 @@ fn activated(out: &Hole<i64>, op: ScalarOp, args: &[Reg], values: &[Value]) -> O
     }
     // x * sigmoid(x)
     for (x, s) in [(a, b), (b, a)] {
-        if let Some((n, d)) = pair(s, ScalarOp::Div) {
-            if is(n, 1.0) && logistic(d) == Some(x) {
-                return sum(x, Activation::Silu);
-            }
+        if pair(s, ScalarOp::Div).is_some_and(|(n, d)| is(n, 1.0) && logistic(d) == Some(x)) {
+            return sum(x, Activation::Silu);
         }
     }
     // 0.5 * x * (1 + erf(x * 0.7071...)), with the factor 0.5 in any place of the product.
@@ -141,10 +139,9 @@ fn activated(out: &Hole<i64>, op: ScalarOp, args: &[Reg], values: &[Value]) -> O
             let e = single(beside(pair(r, ScalarOp::Add)?, 1.0)?, ScalarOp::Erf)?;
             beside(pair(e, ScalarOp::Mul)?, std::f32::consts::FRAC_1_SQRT_2)
         };
-        if let (Some(x), Some(p)) = (inner(right), pair(left, ScalarOp::Mul)) {
-            if beside(p, 0.5) == Some(x) {
-                return sum(x, Activation::Gelu);
-            }
+        let halved = pair(left, ScalarOp::Mul).and_then(|p| beside(p, 0.5));
+        if let Some(x) = inner(right).filter(|x| halved == Some(*x)) {
+            return sum(x, Activation::Gelu);
         }
     }
     None

@@ -358,16 +358,11 @@ impl GemmPlan {
                 None => None,
             }
         };
-        if let ([write], Some(native)) = (s.writes.as_slice(), recognise(parts.out, kind)) {
-            if let Some(out_row) = row(write) {
-                let residual = native.residual.and_then(|n| row(&s.reads[n as usize])).unwrap_or(0);
-                return Ok(Ending::Registers {
-                    native,
-                    write: write.clone(),
-                    row: out_row as isize,
-                    residual_row: residual as isize,
-                });
-            }
+        let write =
+            if let [write] = s.writes.as_slice() { row(write).map(|r| (write.clone(), r as isize)) } else { None };
+        if let (Some((write, out_row)), Some(native)) = (write, recognise(parts.out, kind)) {
+            let residual = native.residual.and_then(|n| row(&s.reads[n as usize])).unwrap_or(0) as isize;
+            return Ok(Ending::Registers { native, write, row: out_row, residual_row: residual });
         }
         if s.writes.iter().any(|w| !w.via.is_empty()) {
             return Err("a contraction that scatters".to_owned());
@@ -403,11 +398,10 @@ impl GemmPlan {
     unsafe fn pack_panels(&self, ctx: &RunContext<'_>, to: *mut f32) {
         let to = Shared(to);
         ctx.pool.run(self.batches * self.panels.len(), &|worker, task| {
-            let to = to;
             // SAFETY: each task writes its own panel.
             unsafe {
                 let (b, p) = (task / self.panels.len(), &self.panels[task % self.panels.len()]);
-                self.pack_panel(ctx, worker, b, p, to.0.add(b * self.panels_len + p.at));
+                self.pack_panel(ctx, worker, b, p, to.get().add(b * self.panels_len + p.at));
             }
         });
     }
@@ -551,3 +545,9 @@ impl GemmPlan {
 struct Shared(*mut f32);
 // SAFETY: tasks write disjoint parts of what the pointer reaches.
 unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(&self) -> *mut f32 {
+        self.0
+    }
+}

@@ -3,6 +3,9 @@
 //! In: a plan and a task's part of it. Out: tables of pointers, packed rows, finished rows. Invariants: a pointer leads
 //! to as many values as the tile reads from it; a row outside the operand is a row of zeros. Imports: [`super`].
 
+// The tables here are indexed side by side.
+#![allow(clippy::needless_range_loop)]
+
 use super::{GemmPlan, Left, Piece};
 use crate::cpu::axes::{Point, along};
 use crate::cpu::gemm::MAX_ROWS;
