@@ -51,6 +51,8 @@ pub struct File {
     pub items: Vec<Item>,
     /// All plain `//` comments with their place, in order: the printer puts them back.
     pub comments: Vec<Comment>,
+    /// Where each line of the source begins: the printer keeps blank lines, and on one line what stood on one.
+    pub lines: Vec<u32>,
 }
 
 /// A `// …` comment. `text` is without the slashes.

@@ -4,3 +4,15 @@
 //! stops at the first error, knows no meaning (names are not resolved), does no I/O. Imports: nothing of this project.
 
 pub mod ast;
+mod build;
+mod error;
+mod explain;
+mod layout;
+mod parse;
+mod print;
+mod reserved;
+mod rules;
+
+pub use error::SyntaxError;
+pub use parse::{parse, parse_expr};
+pub use print::print;

@@ -25,6 +25,8 @@ pub struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Build UniAD, score a generated picture, write its heat map
+    Demo(Demo),
     /// Write a spec to start from
     New(New),
     /// Check specs; print diagnostics only
@@ -63,7 +65,8 @@ impl Command {
             Command::Verify(c) => c.json,
             Command::Bench(c) => c.json,
             Command::Doctor(c) => c.json,
-            Command::New(_)
+            Command::Demo(_)
+            | Command::New(_)
             | Command::Fmt(_)
             | Command::Build(_)
             | Command::Emit(_)
@@ -104,6 +107,14 @@ pub enum DeviceName {
     Cpu,
     /// The interpreter that defines what a plan means: f64, slow
     Reference,
+}
+
+/// `uadc demo`
+#[derive(Debug, Group)]
+pub struct Demo {
+    /// The folder to write into
+    #[arg(long, value_name = "DIR", default_value = "uad-demo")]
+    pub out: PathBuf,
 }
 
 /// `uadc new`

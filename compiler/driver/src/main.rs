@@ -4,21 +4,23 @@
 //! exit code: 0 done, 1 the user's input is wrong, 2 wrong usage, 3 a fault of ours. Invariants: no input makes it panic;
 //! should it, a short report is printed and 3 returned. Imports: every crate; nothing imports this one.
 
-// What the commands to come will read.
-#[allow(dead_code)]
 mod args;
 mod cmd;
-#[allow(dead_code)]
+mod compiled;
+mod engine;
 mod failure;
-#[allow(dead_code)]
+mod progress;
 mod render;
-#[allow(dead_code)]
+mod source;
 mod terminal;
+mod weights;
 
+use std::ffi::OsString;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::Parser;
+use uad_runtime::bundle::exe;
 
 use crate::failure::{Failure, REPORT};
 
@@ -27,7 +29,7 @@ const STACK: usize = 256 << 20;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_fault));
-    let args = match args::Args::try_parse() {
+    let args = match args::Args::try_parse_from(words()) {
         Ok(args) => args,
         Err(e) => {
             let _ = e.print();
@@ -50,6 +52,18 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// The command line. An executable that carries a bundle runs that: its first word may be `bench` or `verify`, else it is `run`.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let Some(own) = std::env::current_exe().ok().filter(|own| exe::carries_bundle(own)) else { return words };
+    let command = words.get(1).filter(|w| ["bench", "verify", "run"].iter().any(|c| w == c)).cloned();
+    if command.is_some() {
+        words.remove(1);
+    }
+    words.splice(1..1, [command.unwrap_or_else(|| "run".into()), own.into_os_string()]);
+    words
 }
 
 /// Says what broke and where, in three lines.

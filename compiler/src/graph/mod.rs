@@ -7,12 +7,17 @@
 
 pub mod build;
 pub mod op;
+pub mod picture;
+pub mod random;
+pub mod text;
+pub mod verify;
 
 use std::fmt;
 
 use uad_plan::{DType, Dim, Require};
 
 pub use op::Op;
+pub use verify::{Verified, Violation, verify};
 
 /// The number of a node in its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,5 +144,18 @@ impl Graph {
         }
         labels.reverse();
         labels.join(".")
+    }
+
+    /// The labels of a scope and those around it, outermost first, without the detector itself.
+    pub fn chain(&self, scope: ScopeId) -> Vec<&str> {
+        let mut labels = Vec::new();
+        let mut at = self.scopes.get(scope.0 as usize);
+        // A parent has a smaller id; the bound holds for tables that nobody has verified.
+        while let Some(s) = at.filter(|s| s.parent.is_some() && labels.len() < self.scopes.len()) {
+            labels.push(s.label.as_str());
+            at = s.parent.and_then(|p| self.scopes.get(p.0 as usize));
+        }
+        labels.reverse();
+        labels
     }
 }

@@ -20,7 +20,7 @@ use super::isa::Isa;
 use super::panel::{Aligned, Packer, Panel, panels};
 use super::run::RunContext;
 use super::scratch::{Scratch, round};
-use super::strip::{Move, Port, StripOperand};
+use super::strip::{Move, Port};
 use uad_plan::{Access, Buffer, DType, DotRole, Hole};
 
 /// Floating point operations that make a task worth starting.

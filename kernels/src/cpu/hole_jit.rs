@@ -100,10 +100,8 @@ impl HoleCompiler {
         context.func.signature = Signature::new(call_conv);
         context.func.signature.params.push(AbiParam::new(I64));
         let name = format!("hole_{}", id.0);
-        let function = self
-            .module
-            .declare_function(&name, Linkage::Local, &context.func.signature)
-            .map_err(|e| e.to_string())?;
+        let function =
+            self.module.declare_function(&name, Linkage::Local, &context.func.signature).map_err(|e| e.to_string())?;
         let import = |module: &mut JITModule, context: &mut Context, f: FuncId| {
             module.declare_func_in_func(f, &mut context.func)
         };
@@ -169,12 +167,8 @@ impl HoleCompiler {
         all.sort_by_key(|c| c.0);
         for (n, id, context) in &all {
             let Some(code) = context.compiled_code() else { return Err(format!("hole {n} has no code")) };
-            let relocs: Vec<ModuleReloc> = code
-                .buffer
-                .relocs()
-                .iter()
-                .map(|r| ModuleReloc::from_mach_reloc(r, &context.func, *id))
-                .collect();
+            let relocs: Vec<ModuleReloc> =
+                code.buffer.relocs().iter().map(|r| ModuleReloc::from_mach_reloc(r, &context.func, *id)).collect();
             let align = u64::from(code.buffer.alignment.max(16));
             self.module
                 .define_function_bytes(*id, align, code.code_buffer(), &relocs)
@@ -194,6 +188,11 @@ impl HoleCompiler {
 }
 
 impl HoleCode {
+    /// Number of functions.
+    pub fn count(&self) -> usize {
+        self.functions.len()
+    }
+
     /// The strip function of this number; valid while `self` lives.
     pub fn get(&self, id: StripId) -> StripFn {
         self.functions[id.0 as usize]

@@ -35,9 +35,9 @@ pub unsafe fn exp<S: Simd>(x: S::F) -> S::F {
         let n = S::to_i(n);
         let half = S::sar::<1>(n);
         let rest = S::isub(n, half);
-        let bias = S::isplat(127);
-        let (two, more) = (S::shl::<23>(S::iadd(half, bias)), S::shl::<23>(S::iadd(rest, bias)));
-        S::mul(S::mul(p, S::from_bits(two)), S::from_bits(more))
+        let two_half = S::from_bits(S::shl::<23>(S::iadd(half, S::isplat(127))));
+        let two_rest = S::from_bits(S::shl::<23>(S::iadd(rest, S::isplat(127))));
+        S::mul(S::mul(p, two_half), two_rest)
     }
 }
 
@@ -179,12 +179,11 @@ pub unsafe fn erf<S: Simd>(x: S::F) -> S::F {
     }
 }
 
-/// A function over vectors, the last of them partial. A macro, not a function that takes a closure: the body of a
-/// closure is compiled without the instruction set of the function around it.
+/// A run of `f` over vectors, the last of them partial. No closure: its body would be compiled without the features.
 macro_rules! sweep {
-    ($($name:ident $f:ident;)*) => { $(
+    ($run:ident, $f:ident) => {
         #[inline(always)]
-        unsafe fn $name<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
+        unsafe fn $run<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
             // SAFETY: the caller vouches for `n` values on both sides.
             unsafe {
                 let mut i = 0;
@@ -202,9 +201,12 @@ macro_rules! sweep {
                 }
             }
         }
-    )* };
+    };
 }
-sweep! { exp_run exp; log_run log; tanh_run tanh; erf_run erf; }
+sweep!(exp_run, exp);
+sweep!(log_run, log);
+sweep!(tanh_run, tanh);
+sweep!(erf_run, erf);
 
 #[inline(always)]
 unsafe fn circle_run<S: Simd>(to: *mut f32, from: *const f32, n: usize, quarter: i32) {

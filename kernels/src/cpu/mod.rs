@@ -4,6 +4,7 @@
 //! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+pub mod accumulate;
 mod activation;
 pub mod attention;
 pub mod axes;

@@ -151,9 +151,7 @@ fn step(site: &mut Site<'_>, buffers: &[Buffer<i64>], kernel: &Kernel<i64>) -> R
                     site.need_shared(attention.scratch().shared);
                     plain("attention", Box::new(attention))
                 }
-                Err(_) => {
-                    plain("attention", Box::new(contract::attention(site, axes, reads, writes, roles, holes)?))
-                }
+                Err(_) => plain("attention", Box::new(contract::attention(site, axes, reads, writes, roles, holes)?)),
             }
         }
         Body::ScatterAdd(hole) => plain("scatter", Box::new(Scatter::new(site, axes, reads, writes, hole)?)),
@@ -254,6 +252,11 @@ impl Program {
     /// The Cranelift code of every distinct hole of an entry.
     pub fn clif(bound: &Bound, isa: Isa) -> Result<String, String> {
         Ok(request(bound, isa)?.0.clif())
+    }
+
+    /// Number of distinct compiled holes.
+    pub fn holes(&self) -> usize {
+        self.code.count()
     }
 
     /// Makes room for a pool of this many threads. `setup` does it too.

@@ -377,6 +377,9 @@ impl std::str::FromStr for Dim {
     }
 }
 
+/// Terms and factors of a dim that is read.
+const HEAVIEST: usize = 1 << 12;
+
 /// Recursive descent over the text form of a dim.
 struct Reader<'a> {
     s: &'a [u8],
@@ -417,7 +420,12 @@ impl Reader<'_> {
     fn product(&mut self) -> Result<Dim, String> {
         let mut d = self.factor()?;
         while self.eat(b'*') {
-            d = d.mul(&self.factor()?).map_err(|e| e.to_string())?;
+            let factor = self.factor()?;
+            // A product of sums has as many terms as the product of their numbers.
+            if d.weight().saturating_mul(factor.weight()) > HEAVIEST {
+                return Err("a dimension has too many terms".into());
+            }
+            d = d.mul(&factor).map_err(|e| e.to_string())?;
         }
         Ok(d)
     }
@@ -496,6 +504,7 @@ mod tests {
         }
         assert!("9223372036854775808".parse::<Dim>().is_err());
         assert!("b +".parse::<Dim>().is_err());
+        assert!(vec!["floor(2*a + 2*b, 2)"; 60].join("*").parse::<Dim>().is_err());
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub enum Inst<D> {
     /// A scalar operation.
     Op(ScalarOp, Vec<Reg>),
     /// A uniform draw in [0, 1) with 24 bits: Philox4x32-10, key (seed, site), counter (element, sample, step, 0);
-    /// `lane` picks one of the four words. `element` and `sample` are i32 registers; seed and step come from the run.
+    /// `lane` picks one of the four words. `element` and `sample` are i32 registers; seed, step and the number of the
+    /// first sample come from the run. [`crate::philox::uniform`] is the definition.
     Draw {
         /// Which draw of the detector (hash of its path).
         site: u64,

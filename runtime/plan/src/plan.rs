@@ -55,7 +55,8 @@ pub struct Entry<D> {
     pub dims: Vec<String>,
     /// All buffers; [`BufferId`] is the position.
     pub buffers: Vec<Buffer<D>>,
-    /// Runs once after weights are loaded: depends on weights, states and constants only. What it writes persists.
+    /// Runs once after weights are loaded: depends on constants and on weights and states that the entry does not
+    /// change. What it writes persists.
     pub setup: Vec<Kernel<D>>,
     /// Runs at every call, in order.
     pub kernels: Vec<Kernel<D>>,
@@ -107,8 +108,8 @@ pub struct Buffer<D> {
     pub dtype: DType,
     /// Logical shape.
     pub shape: Vec<D>,
-    /// Elements between neighbours on each logical axis. Dense: a permutation of row-major. Inputs, outputs and stored
-    /// tensors are row-major.
+    /// Elements between neighbours on each logical axis. Dense: a permutation of row-major. All but temporary
+    /// buffers are row-major.
     pub strides: Vec<D>,
 }
 
@@ -244,9 +245,11 @@ pub enum Body<D> {
         count: D,
         /// Receives the round's number (i32 scalar) before each round.
         index: Option<BufferId>,
-        /// `(first, carried, next)`: before round 0 `carried <- first`; after each round `carried <- next`.
+        /// `(first, carried, next)`: before round 0 `carried <- first`; after each round `carried <- next`. The three
+        /// have one dtype, shape and layout; no `next` is another triple's `carried`. After the loop nothing else that
+        /// the body has written may be read.
         carried: Vec<(BufferId, BufferId, BufferId)>,
-        /// Stop when this bool scalar is true, looked at after every `every` rounds.
+        /// Stop when this bool scalar is true, looked at after every `every` rounds, when their results are carried.
         until: Option<(BufferId, D)>,
         /// One round.
         body: Vec<Kernel<D>>,

@@ -1,6 +1,6 @@
-//! Memory for buffers.
+//! Memory for buffers, and files mapped into it.
 //!
-//! In: a number of bytes. Out: [`Memory`]. Invariants: begins on a 64-byte boundary (a cache line and the widest vector),
+//! In: a number of bytes, or a path. Out: [`Memory`], [`FileMap`]. Invariants: memory begins on a 64-byte boundary (a cache line and the widest vector),
 //! is zero at first, never moves while it lives. Imports: nothing of this project.
 
 /// One cache line.
@@ -49,6 +49,31 @@ impl Memory {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`; `self` is borrowed for as long as the slice.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.bytes) }
+    }
+}
+
+/// A file in memory, read only, loaded page by page as it is touched.
+pub struct FileMap(Option<memmap2::Mmap>);
+
+impl FileMap {
+    /// Maps a file. An empty file maps to no bytes.
+    pub fn open(path: &std::path::Path) -> std::io::Result<FileMap> {
+        let file = std::fs::File::open(path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file"));
+        }
+        if meta.len() == 0 {
+            return Ok(FileMap(None));
+        }
+        // SAFETY: the mapping is private and read only. Should another process shorten the file meanwhile, reads beyond its
+        // end end the process (SIGBUS), as with every mapped file; nothing is written and no invariant of ours breaks.
+        Ok(FileMap(Some(unsafe { memmap2::Mmap::map(&file)? })))
+    }
+
+    /// All bytes of the file.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
     }
 }
 

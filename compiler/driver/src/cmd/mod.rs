@@ -3,8 +3,18 @@
 //! In: [`Command`]. Out: what the command prints and writes, or a [`Failure`]. Invariants: results go to standard output, all
 //! else to standard error; with `--json` standard output holds JSON and nothing else. Imports: args, failure, render, source.
 
+mod bench;
+mod build;
+mod check;
+mod compare;
+mod demo;
 mod doctor;
+mod emit;
 mod explain;
+mod fmt;
+mod new;
+mod run;
+mod verify;
 
 use crate::args::Command;
 use crate::failure::{Done, Failure};
@@ -12,17 +22,18 @@ use crate::failure::{Done, Failure};
 /// Runs one command.
 pub fn run(command: Command) -> Done {
     match command {
-        Command::New(_) => Err(later("new")),
-        Command::Check(_) => Err(later("check")),
-        Command::Fmt(_) => Err(later("fmt")),
-        Command::Build(_) => Err(later("build")),
-        Command::Emit(_) => Err(later("emit")),
-        Command::Run(_) => Err(later("run")),
+        Command::Demo(a) => demo::run(&a),
+        Command::New(a) => new::run(&a),
+        Command::Check(a) => check::run(&a),
+        Command::Fmt(a) => fmt::run(&a),
+        Command::Build(a) => build::run(&a),
+        Command::Emit(a) => emit::run(&a),
+        Command::Run(a) => run::run(&a),
         Command::Train(_) => Err(later("train")),
         Command::Eval(_) => Err(later("eval")),
-        Command::Compare(_) => Err(later("compare")),
-        Command::Verify(_) => Err(later("verify")),
-        Command::Bench(_) => Err(later("bench")),
+        Command::Compare(a) => compare::run(&a),
+        Command::Verify(a) => verify::run(&a),
+        Command::Bench(a) => bench::run(&a),
         Command::Explain(a) => explain::run(&a),
         Command::Doctor(a) => doctor::run(&a),
     }

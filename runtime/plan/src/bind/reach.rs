@@ -182,7 +182,7 @@ pub(super) fn injective(axes: &[i64], strides: &[i64], ranged: &[bool]) -> bool 
 pub(super) fn apart(axes: &[i64], a: &Access<i64>, b: &Access<i64>) -> bool {
     let (Some(x), Some(y)) = (reach(axes, a), reach(axes, b)) else { return true };
     let common = a.strides.iter().chain(&b.strides).fold(0u64, |g, s| gcd(g, s.unsigned_abs()));
-    x.1 < y.0 || y.1 < x.0 || (common > 1 && (a.offset - b.offset).unsigned_abs() % common != 0)
+    x.1 < y.0 || y.1 < x.0 || (common > 1 && !(a.offset - b.offset).unsigned_abs().is_multiple_of(common))
 }
 
 fn gcd(a: u64, b: u64) -> u64 {

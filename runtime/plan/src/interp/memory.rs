@@ -4,7 +4,7 @@
 //! buffer's strides say. The proofs of `bind` keep every index inside. Imports: [`crate::plan`], [`super::points`].
 
 use super::points::Points;
-use super::program::whole_op;
+use super::whole::whole_op;
 use crate::dtype::DType;
 use crate::plan::Access;
 use crate::scalar::ScalarOp;

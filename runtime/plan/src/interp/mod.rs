@@ -13,6 +13,7 @@ mod reduce;
 mod template;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::fmt;

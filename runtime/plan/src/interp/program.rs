@@ -6,12 +6,13 @@
 
 use super::memory::Memory;
 use super::points::Points;
+use super::whole::whole_op;
 use super::{Draw, InterpError};
 use crate::dtype::DType;
 use crate::hole::{Hole, Inst, Reg};
 use crate::philox;
 use crate::plan::Access;
-use crate::scalar::ScalarOp;
+use crate::scalar::Rule;
 
 /// A value of a reduction that the hole takes.
 #[derive(Clone, Copy)]
@@ -79,7 +80,7 @@ impl Program {
                 Inst::Size(v) => out.fill(*v as f64),
                 Inst::Op(op, args) => {
                     // Conversions and comparisons have one meaning for all dtypes.
-                    let whole = self.types[i] == DType::I32 && matches!(op.rule(), crate::scalar::Rule::Number);
+                    let whole = self.types[i] == DType::I32 && matches!(op.rule(), Rule::Number);
                     match args.as_slice() {
                         [a] if whole => unary(out, arg(a), |a| whole_op(*op, a, 0.0)),
                         [a, b] if whole => binary(out, arg(a), arg(b), |a, b| whole_op(*op, a, b)),
@@ -112,43 +113,4 @@ fn unary(out: &mut [f64], a: &[f64], f: impl Fn(f64) -> f64) {
 
 fn binary(out: &mut [f64], a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) {
     out.iter_mut().zip(a).zip(b).for_each(|((o, a), b)| *o = f(*a, *b));
-}
-
-/// Arithmetic of i32: wraps; division floors, and by 0 gives 0.
-pub(super) fn whole_op(op: ScalarOp, a: f64, b: f64) -> f64 {
-    let (x, y) = (a as i64, b as i64);
-    let floor = |x: i64, y: i64| x.div_euclid(y) - i64::from(y < 0 && x.rem_euclid(y) != 0);
-    let v = match op {
-        ScalarOp::Add => x + y,
-        ScalarOp::Sub => x - y,
-        // Two i32 have a product of at most 62 bits and a sign.
-        ScalarOp::Mul => x * y,
-        ScalarOp::Div if y == 0 => 0,
-        ScalarOp::Div => floor(x, y),
-        ScalarOp::Rem if y == 0 => 0,
-        ScalarOp::Rem => x - y * floor(x, y),
-        ScalarOp::Neg => -x,
-        ScalarOp::Abs => x.abs(),
-        _ => return op.eval(&[a, b]),
-    };
-    f64::from(v as i32)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whole_numbers_wrap_and_floor() {
-        let (least, most) = (f64::from(i32::MIN), f64::from(i32::MAX));
-        assert_eq!(whole_op(ScalarOp::Add, most, 1.0), least);
-        assert_eq!(whole_op(ScalarOp::Mul, most, most), 1.0);
-        assert_eq!(whole_op(ScalarOp::Neg, least, 0.0), least);
-        assert_eq!(whole_op(ScalarOp::Abs, least, 0.0), least);
-        assert_eq!(whole_op(ScalarOp::Div, least, -1.0), least);
-        for (a, b, q, r) in [(7, 2, 3, 1), (-7, 2, -4, 1), (7, -2, -4, -1), (-7, -2, 3, -1), (5, 0, 0, 0)] {
-            assert_eq!(whole_op(ScalarOp::Div, f64::from(a), f64::from(b)), f64::from(q));
-            assert_eq!(whole_op(ScalarOp::Rem, f64::from(a), f64::from(b)), f64::from(r));
-        }
-    }
 }

@@ -2,9 +2,9 @@
 //!
 //! In: values in row-major order. Out: their reduction. Invariants: in order; i32 wraps; NaN wins in max and min and
 //! counts as largest and as smallest in argmax and argmin; the first of equals has the position.
-//! Imports: [`crate::plan`], [`super::program`].
+//! Imports: [`crate::plan`], [`super::whole`].
 
-use super::program::whole_op;
+use super::whole::whole_op;
 use crate::dtype::DType;
 use crate::plan::ReduceOp;
 use crate::scalar::ScalarOp;

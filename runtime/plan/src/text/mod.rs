@@ -35,10 +35,32 @@
 //! which is element `min(max($1, 0), 49)*256 + i1`. `0*3` in a constant is three zeros; a number in an f32 constant is
 //! the nearest f32 unless a `d` follows. Comments go from `//` to the end of the line.
 
+mod dims;
+mod kernels;
 mod lex;
 mod parse;
 mod print;
+mod reader;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use parse::{TextError, parse};
+
+use crate::dim::Dim;
+use crate::plan::Plan;
+
+/// The plan as a bundle keeps it: its text.
+pub fn to_bytes(plan: &Plan<Dim>) -> Vec<u8> {
+    plan.to_string().into_bytes()
+}
+
+/// The plan in the bytes of a bundle, not yet verified.
+pub fn from_bytes(bytes: &[u8]) -> Result<Plan<Dim>, TextError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(text),
+        Err(e) => {
+            let message = format!("byte {} is not UTF-8", e.valid_up_to());
+            Err(TextError { line: 1, column: 1, message })
+        }
+    }
+}

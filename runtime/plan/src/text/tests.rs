@@ -105,3 +105,19 @@ fn numbers_are_exact() {
     let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(read), bits(&values));
 }
+
+#[test]
+fn a_bundle_keeps_the_text() {
+    let plan = parse(TINY).unwrap();
+    assert_eq!(super::from_bytes(&super::to_bytes(&plan)), Ok(plan));
+    assert_eq!(super::from_bytes(b"uadp \xff").unwrap_err().message, "byte 5 is not UTF-8");
+}
+
+#[test]
+fn a_bound_entry_prints_with_its_numbers() {
+    let plan = verify(parse(TINY).unwrap()).unwrap();
+    let bound = crate::bind(&plan, "score", &crate::Binding::from([("b".to_string(), 5)])).unwrap();
+    let text = bound.entry.to_string();
+    assert!(text.contains("temp %t f32[5, 4] strides [1, 5]"), "{text}");
+    assert!(text.contains("if 0 <= i1 - 1 < 3, 0 <= -i0 + 4 < 5 else -inf"), "{text}");
+}

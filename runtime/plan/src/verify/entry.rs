@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use super::{Findings, kernel};
 use crate::dim::Dim;
-use crate::dtype::DType;
 use crate::extent::{is_dense, is_row_major};
 use crate::hole::{Hole, Inst};
 use crate::plan::*;
@@ -269,9 +268,4 @@ fn each_kernel_dim<'d>(kernels: &'d [Kernel<Dim>], depth: usize, f: &mut impl Fn
             }
         }
     }
-}
-
-/// Is the buffer a scalar of this type?
-pub(super) fn is_scalar(entry: &Entry<Dim>, id: BufferId, dtype: DType) -> bool {
-    entry.buffers.get(id.0 as usize).is_some_and(|b| b.dtype == dtype && b.shape.iter().all(|d| d.is(1)))
 }

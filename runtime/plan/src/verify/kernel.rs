@@ -1,6 +1,6 @@
 //! Rules of kernels.
 //!
-//! In: a kernel and its entry. Out: findings. Invariants: total. Imports: [`super::entry`], [`crate::plan`].
+//! In: a kernel and its entry. Out: findings. Invariants: total. Imports: [`crate::plan`], [`crate::hole`].
 //!
 //! Accesses: the buffer exists; one stride per axis, in guards too; a fill is a value of the dtype; an index (`via`) is
 //! an earlier i32 operand; writes have no guard, and no `via` but in `scatter_add`. A buffer that a kernel reads and
@@ -8,7 +8,6 @@
 //! a hole may see: an operand it loads repeats (stride 0) on all others, a write repeats on axes that are reduced.
 
 use super::Findings;
-use super::entry::is_scalar;
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::hole::{Hole, Inst};
@@ -158,17 +157,23 @@ impl<'a> Checker<'a> {
             Body::Map(hole) => self.storing("at", hole, &[], &all),
             Body::Rows { inner, stages } => self.rows(*inner as usize, stages),
             Body::Dot { roles, a, b, out } => {
-                let Some(sees) = self.roles(roles, roles.len()) else { return };
-                let a = self.single("a", a, &[], &sees(&|r| *r != DotRole::N));
-                let b = self.single("b", b, &[], &sees(&|r| *r != DotRole::M));
+                if !self.has_roles(roles.len()) {
+                    return;
+                }
+                let sees = |not: DotRole| -> Vec<bool> { roles.iter().map(|r| *r != not).collect() };
+                let a = self.single("a", a, &[], &sees(DotRole::N));
+                let b = self.single("b", b, &[], &sees(DotRole::M));
                 self.same("a", a, &[DType::F32, DType::I32]);
                 self.same("b", b, &[a.unwrap_or(DType::F32)]);
-                self.storing("out", out, &[a.unwrap_or(DType::F32)], &sees(&|r| *r != DotRole::K));
+                self.storing("out", out, &[a.unwrap_or(DType::F32)], &sees(DotRole::K));
             }
             Body::Attention { roles, q, k, score, v, out } => {
                 use AttentionRole as R;
-                let Some(sees) = self.roles(roles, roles.len()) else { return };
-                let see = |want: &[R]| sees(&|r| *r == R::Batch || want.contains(r));
+                if !self.has_roles(roles.len()) {
+                    return;
+                }
+                let see =
+                    |want: &[R]| -> Vec<bool> { roles.iter().map(|r| *r == R::Batch || want.contains(r)).collect() };
                 for (name, hole, slots, visible) in [
                     ("q", q, &[][..], see(&[R::T, R::D])),
                     ("k", k, &[][..], see(&[R::S, R::D])),
@@ -221,13 +226,11 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks that there is a role per axis; gives which axes have a role.
-    fn roles<'r, R>(&mut self, roles: &'r [R], n: usize) -> Option<impl Fn(&dyn Fn(&R) -> bool) -> Vec<bool> + 'r> {
-        if n != self.k.axes.len() {
-            self.findings.say(format!("{} axes have {n} roles", self.k.axes.len()));
-            return None;
-        }
-        Some(move |f: &dyn Fn(&R) -> bool| roles.iter().map(f).collect())
+    /// Is there a role per axis?
+    fn has_roles(&mut self, n: usize) -> bool {
+        let right = n == self.k.axes.len();
+        self.findings.check(right, || format!("{} axes have {n} roles", self.k.axes.len()));
+        right
     }
 
     fn needs_axes(&mut self, n: usize) {
@@ -333,4 +336,9 @@ fn check_access(k: &Kernel<Dim>, a: &Access<Dim>, what: &str, findings: &mut Fin
     findings.check(fits, || format!("{what} has not one stride per axis"));
     let few = a.guards.len() <= MOST_GUARDS && a.via.len() <= MOST_GUARDS;
     findings.check(few, || format!("{what} has more than {MOST_GUARDS} guards or indices"));
+}
+
+/// Is the buffer a scalar of this type?
+fn is_scalar(entry: &Entry<Dim>, id: BufferId, dtype: DType) -> bool {
+    entry.buffers.get(id.0 as usize).is_some_and(|b| b.dtype == dtype && b.shape.iter().all(|d| d.is(1)))
 }

@@ -15,6 +15,8 @@
 
 mod entry;
 mod kernel;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,0 +1,172 @@
+//! `uadc build`: a spec and weights as one runnable file.
+//!
+//! In: a spec, files of weights. Out: a bundle, or an executable that holds one. Invariants: nothing is written unless all of it
+//! is right; the probe in the bundle is what the detector gave on this machine when it was built.
+//! Imports: compiled, engine, weights; bundles.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use uad_compiler::model::{InputInfo, LoaderStep, StageInfo, Static, StoredInfo};
+use uad_plan::tensor::Tensor;
+use uad_plan::{Binding, Dim};
+use uad_runtime::bundle::{Content, exe, v1};
+use uad_runtime::device::executor::StoredBytes;
+
+use crate::args::{self, Build};
+use crate::compiled::{self, Compiled, Feed};
+use crate::engine::{Engine, InMemory};
+use crate::failure::{Done, Failure};
+use crate::terminal::{Look, bytes, count, err};
+use crate::weights::{self, Tensors};
+
+/// Runs it.
+pub fn run(args: &Build) -> Done {
+    let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
+    let content = content(&compiled, args)?;
+    let look = Look::stderr();
+    let path = match (&args.exe, &args.output) {
+        (Some(exe_path), _) => {
+            let own = std::env::current_exe().map_err(|e| Failure::input(format!("cannot find this program: {e}")))?;
+            let runner = std::fs::read(&own).map_err(|e| Failure::file("read", &own, e))?;
+            let bundle = content.to_bytes().map_err(Failure::Fault)?;
+            exe::write(exe_path, &runner, &bundle).map_err(|e| Failure::file("write", exe_path, e))?;
+            exe_path.clone()
+        }
+        (None, output) => {
+            let path = output.clone().unwrap_or_else(|| Path::new(&compiled.model.name).with_extension("uadx"));
+            content.write(&path).map_err(Failure::input)?;
+            path
+        }
+    };
+    let size = std::fs::metadata(&path).map_or(0, |m| m.len());
+    let seeded = compiled.model.stored.len() - content.given(&compiled);
+    let from = match (seeded, content.card.weights.len()) {
+        (0, _) => "all weights from files".to_owned(),
+        (n, 0) => format!("{} from seed {}", count(n, "tensor"), args.seed),
+        (n, _) => format!("{} from files, {n} from seed {}", count(content.given(&compiled), "tensor"), args.seed),
+    };
+    err(&format!("{} {} ({}, {from})\n", look.bold("built"), path.display(), bytes(size)));
+    Ok(())
+}
+
+/// A bundle's content with what was given by files.
+struct Built {
+    content: Content,
+    given: usize,
+}
+
+impl std::ops::Deref for Built {
+    type Target = Content;
+    fn deref(&self) -> &Content {
+        &self.content
+    }
+}
+
+impl Built {
+    fn given(&self, _: &Compiled) -> usize {
+        self.given
+    }
+}
+
+fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
+    let model = &compiled.model;
+    let mut stored = Tensors::new();
+    for argument in &args.weights {
+        weights::load(&mut stored, compiled, argument)?;
+    }
+    let given: Vec<String> = stored.keys().cloned().collect();
+    weights::initialise(compiled, args.seed, &mut stored)?;
+    let plan = compiled.plan("score", &[])?;
+    let user: Vec<(String, String)> = compiled.files.files.iter().filter(|f| is_user(&f.0)).cloned().collect();
+    let is_given = |path: &str| given.binary_search_by(|g| g.as_str().cmp(path)).is_ok();
+    let card = v1::Card {
+        detector: model.name.clone(),
+        producer: format!("uadc {}", env!("CARGO_PKG_VERSION")),
+        params: args.choice.set.iter().cloned().collect(),
+        inputs: model.inputs.iter().map(input).collect(),
+        outputs: compiled.graph("score")?.outputs.iter().map(|o| o.0.clone()).collect(),
+        stages: stages(compiled, &is_given),
+        seed: args.seed,
+        weights: args.weights.clone(),
+        files: user.iter().map(|f| f.0.clone()).collect(),
+    };
+    let text = plan.to_string();
+    let mut engine = Engine::new(plan, Arc::new(InMemory::of(&stored)), &args::Engine::default());
+    let (probe_inputs, probe_outputs) = probe(&mut engine, &card)?;
+    let spec = compiled::joined(&user);
+    let content = Content { card, plan: text, spec, stored, probe_inputs, probe_outputs };
+    Ok(Built { content, given: given.len() })
+}
+
+fn input(i: &InputInfo) -> v1::Input {
+    v1::Input {
+        name: i.name.clone(),
+        source: i.source.clone(),
+        dtype: i.ty.dtype.to_string(),
+        dims: i.ty.shape.iter().map(Dim::to_string).collect(),
+        steps: i.pipeline.iter().map(step).collect(),
+    }
+}
+
+fn step(s: &LoaderStep) -> v1::Step {
+    let int = |a: &(String, Static)| if let Static::Int(v) = &a.1 { Some(*v) } else { None };
+    v1::Step { name: s.name.clone(), args: s.args.iter().filter_map(int).collect() }
+}
+
+/// Is this text the user's, not the library's or that of `--set`?
+fn is_user(name: &str) -> bool {
+    !name.starts_with("stdlib/") && !name.starts_with('<')
+}
+
+/// A stage is done where files gave all that it would train.
+fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::Stage> {
+    let stored = &compiled.model.stored;
+    let trained = |s: &&StoredInfo| !s.frozen && s.kind == uad_plan::StoredKind::Weight;
+    let all = stored.iter().filter(trained).all(|s| is_given(&s.path));
+    let stage = |s: &StageInfo| v1::Stage { name: s.name.clone(), done: all, needed: true };
+    compiled.model.stages.iter().map(stage).collect()
+}
+
+/// Inputs that every build of a detector gets, and what `score` gives for them.
+fn probe(engine: &mut Engine, card: &v1::Card) -> Done<(Tensors, Tensors)> {
+    let binding = sizes(engine, "score", 1, &[])?;
+    let bound = engine.bind("score", &binding)?;
+    let mut inputs = BTreeMap::new();
+    for (n, port) in bound.inputs.iter().enumerate() {
+        // A pattern of waves in [0, 1], the same on every machine.
+        let value = |i: usize| {
+            let x = (i as u64).wrapping_mul(2_654_435_761).wrapping_add(n as u64 * 97) % 1024;
+            x as f64 / 1024.0
+        };
+        let elements = port.shape.iter().product();
+        let tensor = Tensor::from_f64(port.dtype, &port.shape, (0..elements).map(value));
+        inputs.insert(port.name.clone(), tensor.map_err(|e| Failure::Fault(e.to_string()))?);
+    }
+    let outputs = engine.call("score", &inputs)?;
+    let keep = outputs.into_iter().filter(|(n, _)| card.outputs.contains(n)).collect();
+    Ok((inputs, keep))
+}
+
+/// Values for the open dims of an entry: `batch` for `b`, the given ones, a small size for the rest.
+pub fn sizes(engine: &Engine, entry: &str, batch: i64, given: &[(String, i64)]) -> Done<Binding> {
+    let mut binding = Binding::new();
+    for dim in &engine.entry(entry)?.dims {
+        let value = given.iter().find(|g| g.0 == *dim).map(|g| g.1);
+        let usual = match dim.as_str() {
+            "b" => batch,
+            "H" | "W" => 224,
+            _ => 64,
+        };
+        binding.insert(dim.clone(), value.unwrap_or(usual));
+    }
+    Ok(binding)
+}
+
+/// Stored tensors of a model as its initialisers make them.
+pub fn seeded(compiled: &Compiled, seed: u64) -> Done<Arc<dyn StoredBytes>> {
+    let mut stored = Tensors::new();
+    weights::initialise(compiled, seed, &mut stored)?;
+    Ok(Arc::new(InMemory::of(&stored)))
+}

@@ -1,0 +1,75 @@
+//! `uadc emit`: every form that the compiler passes through.
+//!
+//! In: a spec (or a bundle, for its plan). Out: text on standard output. Invariants: graphs and plans are printed as they parse
+//! back; pictures show the graph as the spec says it, before passes. Imports: compiled, engine; compiler, kernels.
+
+use uad_compiler::graph::{Graph, picture};
+use uad_compiler::pass::optimise;
+use uad_kernels::cpu::{Isa, Program};
+use uad_runtime::bundle::Bundle;
+
+use super::build;
+use crate::args::{self, Emit, Form};
+use crate::compiled::{self, Feed};
+use crate::engine::{Engine, InMemory};
+use crate::failure::{Done, Failure};
+use crate::source;
+use crate::terminal::out;
+
+/// Runs it.
+pub fn run(args: &Emit) -> Done {
+    if args.spec.extension().is_some_and(|e| e == "uadx") {
+        if args.form != Form::Plan {
+            return Err(Failure::Usage("a bundle has a plan only: --form plan".to_owned()));
+        }
+        let bundle = Bundle::open(&args.spec).map_err(Failure::input)?;
+        out(&bundle.plan.to_string());
+        return Ok(());
+    }
+    if args.form == Form::Ast {
+        let (file, errors) = uad_grammar::parse(&source::read(&args.spec)?);
+        out(&format!("{file:#?}\n"));
+        return if errors.is_empty() { Ok(()) } else { Err(Failure::input("the text does not parse; see `uadc check`")) };
+    }
+    let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
+    let entry = |default: &str| args.entry.clone().unwrap_or_else(|| default.to_owned());
+    match args.form {
+        Form::Ast => {}
+        Form::Typed => out(&compiled.model.to_string()),
+        Form::Graph => {
+            for graph in chosen(&compiled.model.entries, args)? {
+                let better = optimise(graph.clone(), &Default::default()).map_err(|e| Failure::Fault(e.to_string()))?;
+                out(&better.to_string());
+            }
+        }
+        Form::Plan => {
+            let graphs: Vec<Graph> = chosen(&compiled.model.entries, args)?.into_iter().cloned().collect();
+            out(&compiled.plan_of(&graphs)?.to_string());
+        }
+        Form::Clif => {
+            let name = entry("score");
+            let engine = Engine::new(
+                compiled.plan(&name, &[])?,
+                std::sync::Arc::new(InMemory::default()),
+                &args::Engine::default(),
+            );
+            let bound = engine.bind(&name, &build::sizes(&engine, &name, 1, &[])?)?;
+            out(&Program::clif(&bound, Isa::detect()).map_err(Failure::Fault)?);
+        }
+        Form::Dot => out(&picture::dot(compiled.graph(&entry("score"))?, &Default::default())),
+        Form::Svg => out(&picture::svg(compiled.graph(&entry("score"))?, &Default::default())),
+    }
+    Ok(())
+}
+
+/// The entry that was asked for, or all.
+fn chosen<'a>(entries: &'a [Graph], args: &Emit) -> Done<Vec<&'a Graph>> {
+    let Some(name) = &args.entry else { return Ok(entries.iter().collect()) };
+    match entries.iter().find(|g| g.name == *name) {
+        Some(graph) => Ok(vec![graph]),
+        None => {
+            let names: Vec<String> = entries.iter().map(|g| format!("`{}`", g.name)).collect();
+            Err(Failure::input(format!("no entry `{name}`")).help(format!("there are {}", names.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! From a spec on disk to a checked model and its plans.
+//!
+//! In: a path, a choice of detector and parameters. Out: [`Compiled`]. Invariants: what is wrong with a spec is said once, through
+//! `render`; a fault of the compiler is a [`Failure::Fault`]. Imports: args, failure, render, source; the compiler.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use uad_compiler::compile::{self, CompileOptions};
+use uad_compiler::diag::{Diagnostic, Severity};
+use uad_compiler::graph::Graph;
+use uad_compiler::model::{self, Model, Static};
+use uad_compiler::source::{Files, Loader};
+use uad_plan::{DType, Dim, Plan, Stored, Verified};
+use uad_runtime::bundle::Bundle;
+
+use crate::args::Choice;
+use crate::failure::{Done, Failure};
+use crate::render;
+use crate::source;
+use crate::terminal::{Look, err};
+
+/// `let`s that are fed, with element type and shape.
+pub type Feed = BTreeMap<String, (DType, Vec<i64>)>;
+
+/// A spec that was checked.
+pub struct Compiled {
+    /// The texts.
+    pub files: Files,
+    /// What the spec says.
+    pub model: Model,
+}
+
+/// What a check found, whether or not there is a model.
+pub struct Checked {
+    /// The texts.
+    pub files: Files,
+    /// What the spec says, if it has no errors.
+    pub model: Option<Model>,
+    /// All findings.
+    pub found: Vec<Diagnostic>,
+}
+
+/// Checks a spec and says nothing.
+pub fn look_at(spec: &Path, choice: &Choice, feed: Feed) -> Done<Checked> {
+    let text = source::read(spec)?;
+    Ok(check_text(&spec.display().to_string(), text, &source::folder(spec), choice, feed))
+}
+
+fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, feed: Feed) -> Checked {
+    let mut files = Files::one(name, text);
+    let choice = model::Choice { detector: choice.detector.clone(), set: choice.set.clone(), feed };
+    let (model, found) = model::elaborate(&mut files, loader, name, &choice);
+    let wrong = found.iter().any(|d| d.severity == Severity::Error);
+    Checked { files, model: model.filter(|_| !wrong), found }
+}
+
+/// Checks a spec; findings are shown, errors end the command.
+pub fn check(spec: &Path, choice: &Choice, feed: Feed) -> Done<Compiled> {
+    let checked = look_at(spec, choice, feed)?;
+    show(&checked)
+}
+
+fn show(checked: &Checked) -> Done<Compiled> {
+    if !checked.found.is_empty() {
+        err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
+    }
+    match &checked.model {
+        Some(model) => Ok(Compiled { files: checked.files.clone(), model: model.clone() }),
+        None => Err(Failure::Reported),
+    }
+}
+
+impl Compiled {
+    /// The graph of an entry.
+    pub fn graph(&self, name: &str) -> Done<&Graph> {
+        let found = self.model.entries.iter().find(|g| g.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<String> = self.model.entries.iter().map(|g| format!("`{}`", g.name)).collect();
+            Failure::input(format!("`{}` has no entry `{name}` that can be executed in this version", self.model.name))
+                .help(format!("it has {}", names.join(", ")))
+        })
+    }
+
+    /// The value of an integer parameter.
+    pub fn int_param(&self, name: &str) -> Option<i64> {
+        match self.model.params.iter().find(|p| p.name == name)?.value {
+            Static::Int(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The stored tensors of the model.
+    pub fn stored(&self) -> Vec<Stored<Dim>> {
+        let one = |s: &model::StoredInfo| Stored {
+            path: s.path.clone(),
+            kind: s.kind,
+            dtype: s.ty.dtype,
+            shape: s.ty.shape.clone(),
+        };
+        self.model.stored.iter().map(one).collect()
+    }
+
+    /// The plan of one entry, with these values as further outputs.
+    pub fn plan(&self, entry: &str, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
+        let mut graph = self.graph(entry)?.clone();
+        let unknown = compile::trace(&mut graph, trace);
+        if let Some(name) = unknown.first() {
+            let known = graph.named.iter().map(|(n, _)| n.as_str());
+            let help = uad_compiler::diag::nearest::did_you_mean(name, known)
+                .unwrap_or_else(|| "`--trace all` shows what there is".to_owned());
+            return Err(Failure::input(format!("`{entry}` has no value `{name}`")).help(help));
+        }
+        self.plan_of(&[graph])
+    }
+
+    /// The plan of these graphs.
+    pub fn plan_of(&self, graphs: &[Graph]) -> Done<Verified<Plan<Dim>>> {
+        let options = CompileOptions::default();
+        compile::compile(&self.model.name, &self.stored(), graphs, &options).map_err(|e| Failure::Fault(e.to_string()))
+    }
+}
+
+/// The texts of a bundle as modules.
+struct Texts(Vec<(String, String)>);
+
+impl Loader for Texts {
+    fn load(&self, path: &str) -> Option<String> {
+        self.0.iter().find(|f| f.0 == path || f.0.ends_with(&format!("/{path}"))).map(|f| f.1.clone())
+    }
+}
+
+/// Begins each file in the text that a bundle keeps of its spec.
+const MARK: &str = "//# ";
+
+/// The user's files as one text for a bundle.
+pub fn joined(files: &[(String, String)]) -> String {
+    files.iter().map(|(name, text)| format!("{MARK}{name}\n{text}\n")).collect()
+}
+
+fn parted(spec: &str) -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = Vec::new();
+    for line in spec.lines() {
+        match (line.strip_prefix(MARK), files.last_mut()) {
+            (Some(name), _) => files.push((name.to_owned(), String::new())),
+            (None, Some(last)) => {
+                last.1.push_str(line);
+                last.1.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    files
+}
+
+/// The spec of a bundle compiled again, with these values as further outputs of `score`.
+pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
+    let files = parted(&bundle.spec);
+    let Some((name, text)) = files.first().cloned() else {
+        return Err(Failure::input(format!("{} keeps no spec, so nothing inside can be traced", bundle.path().display())));
+    };
+    let set = bundle.card.params.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+    let choice = Choice { detector: Some(bundle.card.detector.clone()), set };
+    let checked = check_text(&name, text, &Texts(files), &choice, Feed::new());
+    if checked.model.is_none() {
+        err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
+        return Err(Failure::input("the spec in the bundle does not compile with this version; build it again"));
+    }
+    show(&Checked { found: Vec::new(), ..checked })?.plan("score", trace)
+}

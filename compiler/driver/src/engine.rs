@@ -1,0 +1,184 @@
+//! Calling entries of a plan with tensors, on the device that was asked for.
+//!
+//! In: a plan, stored tensors, inputs by name. Out: outputs by name. Invariants: open dims take their values from the shapes of the
+//! inputs; an entry is bound and compiled once per set of values; what is missing or misshapen is named.
+//! Imports: args, failure; plan, kernels, runtime.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uad_kernels::cpu::{Isa, Pool};
+use uad_plan::tensor::Tensor;
+use uad_plan::{Binding, Bound, BufferKind, Dim, Entry, Plan, Verified, interp};
+use uad_runtime::bundle::Bundle;
+use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
+
+use crate::args::{self, DeviceName};
+use crate::failure::{Done, Failure};
+
+/// Tensors by path, in memory.
+#[derive(Default)]
+pub struct InMemory(BTreeMap<String, Vec<u8>>);
+
+impl InMemory {
+    /// The bytes of these tensors.
+    pub fn of(tensors: &BTreeMap<String, Tensor>) -> InMemory {
+        InMemory(tensors.iter().map(|(n, t)| (n.clone(), t.to_bytes())).collect())
+    }
+}
+
+impl StoredBytes for InMemory {
+    fn bytes(&self, path: &str) -> Option<&[u8]> {
+        self.0.get(path).map(Vec::as_slice)
+    }
+}
+
+/// A bundle as the place of stored tensors.
+struct InBundle(Bundle);
+
+impl StoredBytes for InBundle {
+    fn bytes(&self, path: &str) -> Option<&[u8]> {
+        self.0.stored(path)
+    }
+}
+
+/// A plan with its stored tensors, ready to be called.
+pub struct Engine {
+    plan: Verified<Plan<Dim>>,
+    stored: Arc<dyn StoredBytes>,
+    device: DeviceName,
+    pool: Arc<Pool>,
+    ready: BTreeMap<(String, Vec<(String, i64)>), Executor>,
+}
+
+impl Engine {
+    /// A plan with its stored tensors.
+    pub fn new(plan: Verified<Plan<Dim>>, stored: Arc<dyn StoredBytes>, how: &args::Engine) -> Engine {
+        let threads = how.threads.map_or_else(default_threads, usize::from);
+        Engine { plan, stored, device: how.device, pool: Arc::new(Pool::new(threads)), ready: BTreeMap::new() }
+    }
+
+    /// A bundle; with `trace`, its spec compiled again so that these values are outputs too.
+    pub fn of_bundle(bundle: Bundle, how: &args::Engine, trace: &[String]) -> Done<Engine> {
+        let plan = if trace.is_empty() { bundle.plan.clone() } else { crate::compiled::traced(&bundle, trace)? };
+        Ok(Engine::new(plan, Arc::new(InBundle(bundle)), how))
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Verified<Plan<Dim>> {
+        &self.plan
+    }
+
+    /// The entry of this name.
+    pub fn entry(&self, name: &str) -> Done<&Entry<Dim>> {
+        let found = self.plan.entries.iter().find(|e| e.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<String> = self.plan.entries.iter().map(|e| format!("`{}`", e.name)).collect();
+            Failure::input(format!("`{}` has no entry `{name}`", self.plan.name))
+                .help(format!("it has {}", names.join(", ")))
+        })
+    }
+
+    /// Values of the open dims of an entry, from the shapes of its inputs.
+    pub fn binding(&self, entry: &str, given: &BTreeMap<String, Tensor>) -> Done<Binding> {
+        let entry = self.entry(entry)?;
+        let mut binding = Binding::new();
+        for buffer in entry.buffers.iter().filter(|b| b.kind == BufferKind::Input) {
+            let wanted = || {
+                let dims: Vec<String> = buffer.shape.iter().map(Dim::to_string).collect();
+                format!("{}[{}]", buffer.dtype, dims.join(", "))
+            };
+            let Some(tensor) = given.get(&buffer.name) else {
+                return Err(Failure::input(format!("the input `{}` ({}) is not given", buffer.name, wanted())));
+            };
+            if tensor.shape().len() != buffer.shape.len() {
+                let have = tensor.shape();
+                return Err(Failure::input(format!("the input `{}` is {}, not {have:?}", buffer.name, wanted())));
+            }
+            for (dim, have) in buffer.shape.iter().zip(tensor.shape()) {
+                if let Some(name) = dim.as_name() {
+                    let have = *have as i64;
+                    let known = *binding.entry(name.to_owned()).or_insert(have);
+                    if known != have {
+                        return Err(Failure::input(format!("`{name}` is {known} in one input and {have} in another")));
+                    }
+                }
+            }
+        }
+        Ok(binding)
+    }
+
+    /// Binds an entry to values of its open dims.
+    pub fn bind(&self, entry: &str, binding: &Binding) -> Done<Bound> {
+        uad_plan::bind(&self.plan, entry, binding).map_err(|e| Failure::input(e.to_string()))
+    }
+
+    /// The executor of an entry for these dims, made at its first use.
+    pub fn executor(&mut self, entry: &str, binding: &Binding) -> Done<&mut Executor> {
+        let key = (entry.to_owned(), binding.iter().map(|(n, v)| (n.clone(), *v)).collect::<Vec<_>>());
+        if !self.ready.contains_key(&key) {
+            let bound = self.bind(entry, binding)?;
+            let made = Executor::new(bound, self.stored.clone(), self.pool.clone(), Isa::detect());
+            self.ready.insert(key.clone(), made.map_err(Failure::input)?);
+        }
+        self.ready.get_mut(&key).ok_or_else(|| Failure::Fault("an executor vanished".to_owned()))
+    }
+
+    /// Calls an entry. Inputs that it does not take are left aside.
+    pub fn call(&mut self, entry: &str, given: &BTreeMap<String, Tensor>) -> Done<BTreeMap<String, Tensor>> {
+        Ok(self.call_seeded(entry, given, Draw::default())?.0)
+    }
+
+    /// Calls an entry that may draw; also gives the stored tensors that it wrote.
+    pub fn call_seeded(
+        &mut self,
+        entry: &str,
+        given: &BTreeMap<String, Tensor>,
+        draw: Draw,
+    ) -> Done<(BTreeMap<String, Tensor>, BTreeMap<String, Tensor>)> {
+        let binding = self.binding(entry, given)?;
+        match self.device {
+            DeviceName::Reference => self.refer(entry, &binding, given, draw),
+            DeviceName::Cpu => {
+                let executor = self.executor(entry, &binding)?;
+                let names: Vec<String> = executor.bound().inputs.iter().map(|p| p.name.clone()).collect();
+                for name in names {
+                    if let Some(value) = given.get(&name) {
+                        executor.set_input(&name, value).map_err(Failure::input)?;
+                    }
+                }
+                executor.run(draw);
+                let outputs = executor.bound().outputs.iter().map(|p| p.name.clone());
+                let values = outputs.filter_map(|n| Some((n.clone(), executor.output(&n)?))).collect();
+                Ok((values, executor.written().into_iter().collect()))
+            }
+        }
+    }
+
+    /// The same through the interpreter.
+    fn refer(
+        &self,
+        entry: &str,
+        binding: &Binding,
+        given: &BTreeMap<String, Tensor>,
+        draw: Draw,
+    ) -> Done<(BTreeMap<String, Tensor>, BTreeMap<String, Tensor>)> {
+        let bound = self.bind(entry, binding)?;
+        let mut stored = BTreeMap::new();
+        for port in &bound.stored {
+            let bytes = self.stored.bytes(&port.name);
+            let value = bytes.and_then(|b| Tensor::from_bytes(port.dtype, &port.shape, b).ok());
+            let value = value.ok_or_else(|| Failure::input(format!("`{}` has no values", port.name)))?;
+            stored.insert(port.name.clone(), value);
+        }
+        let draw = interp::Draw { seed: draw.seed, step: draw.step, first_sample: draw.sample };
+        let values = interp::run(&bound, given, &mut stored, draw).map_err(|e| Failure::input(e.to_string()))?;
+        stored.retain(|path, _| bound.stored.iter().any(|p| p.written && p.name == *path));
+        Ok((values, stored))
+    }
+}
+
+/// One per core.
+pub fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,183 @@
+//! Values for weights and states: from foreign files through names files, the rest from their initialisers.
+//!
+//! In: a checked model, files of tensors, names files. Out: tensors by path. Invariants: every stored tensor has a value of its
+//! shape afterwards; a missing, extra or misshapen tensor is named; what a file gives is not drawn.
+//! Imports: compiled, engine, failure, source; names files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uad_compiler::diag::nearest::did_you_mean;
+use uad_compiler::model::StoredInfo;
+use uad_compiler::names::{Names, cover};
+use uad_compiler::library::NAMES;
+use uad_plan::tensor::Tensor;
+use uad_runtime::device::executor::Draw;
+use uad_runtime::tensors::TensorFile;
+
+use crate::args;
+use crate::compiled::Compiled;
+use crate::engine::{Engine, InMemory};
+use crate::failure::{Done, Failure};
+use crate::source;
+
+/// Tensors by path.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// Reads a names file.
+pub fn read_names(path: &Path) -> Done<Names> {
+    parse_names(&path.display().to_string(), &source::read(path)?)
+}
+
+fn parse_names(name: &str, text: &str) -> Done<Names> {
+    Names::parse(text).map_err(|errors| Failure::input(format!("{name}: {}", several(&errors))))
+}
+
+/// All of these, the first on the line of the message.
+fn several(errors: &[String]) -> String {
+    let mut lines: Vec<String> = errors.iter().take(12).cloned().collect();
+    if errors.len() > lines.len() {
+        lines.push(format!("and {} more", errors.len() - lines.len()));
+    }
+    lines.join("\n  ")
+}
+
+/// One `--weights FILE[:MAP]`.
+pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
+    let (file, map) = split(argument);
+    let file = TensorFile::open(&file).map_err(Failure::input)?;
+    if let Some(map) = map {
+        if let Some((name, text)) = NAMES.iter().find(|n| n.0 == map) {
+            return by_block(into, compiled, &parse_names(name, text)?, &file, |_| true);
+        }
+        if !Path::new(&map).exists() {
+            let help = did_you_mean(&map, NAMES.iter().map(|n| n.0))
+                .unwrap_or_else(|| "MAP is a file, or the name of a map of the library".to_owned());
+            return Err(Failure::input(format!("no names file `{map}`")).help(help));
+        }
+        let names = read_names(Path::new(&map))?;
+        return if names.root.is_none() && names.weights.is_empty() {
+            Err(Failure::input(format!("{map} has no [weights]")))
+        } else {
+            assign(into, compiled, &names, &file)
+        };
+    }
+    let maps: BTreeSet<&String> = compiled.model.stored.iter().filter_map(|s| Some(&s.names.as_ref()?.name)).collect();
+    let mut refusals = Vec::new();
+    for map in &maps {
+        let Some((name, text)) = NAMES.iter().find(|n| n.0 == map.as_str()) else { continue };
+        let names = parse_names(name, text)?;
+        match by_block(into, compiled, &names, &file, |m| m == map.as_str()) {
+            Ok(()) => return Ok(()),
+            Err(Failure::Input { message, .. }) => refusals.push(format!("with the map `{map}`: {message}")),
+            Err(other) => return Err(other),
+        }
+    }
+    let path = file.path().display();
+    if refusals.is_empty() {
+        return Err(Failure::input(format!("nothing in `{}` declares @weights, so {path} needs a names file", compiled.model.name))
+            .help("give it after a colon: --weights FILE:MAP.toml"));
+    }
+    Err(Failure::input(format!("{path} does not fit\n  {}", refusals.join("\n  ")))
+        .help("another map may be given after a colon: --weights FILE:MAP"))
+}
+
+/// A path may hold a colon itself: what exists as a file wins.
+fn split(argument: &str) -> (PathBuf, Option<String>) {
+    if Path::new(argument).exists() {
+        return (argument.into(), None);
+    }
+    match argument.rsplit_once(':') {
+        Some((file, map)) if !map.is_empty() && !file.is_empty() => (file.into(), Some(map.to_owned())),
+        _ => (argument.into(), None),
+    }
+}
+
+/// Tensors of the blocks that declare a map: paths relative to the block.
+fn by_block(into: &mut Tensors, compiled: &Compiled, names: &Names, file: &TensorFile, fits: impl Fn(&str) -> bool) -> Done {
+    let mut prefixes: Vec<&String> = Vec::new();
+    for s in &compiled.model.stored {
+        if let Some(n) = &s.names
+            && fits(&n.name)
+            && !prefixes.contains(&&n.prefix)
+        {
+            prefixes.push(&n.prefix);
+        }
+    }
+    if prefixes.is_empty() {
+        return Err(Failure::input(format!("no block of `{}` declares @weights", compiled.model.name)));
+    }
+    for prefix in prefixes {
+        let below = |s: &&StoredInfo| s.names.as_ref().is_some_and(|n| fits(&n.name) && n.prefix == *prefix);
+        let ours: Vec<&StoredInfo> = compiled.model.stored.iter().filter(below).collect();
+        fill(into, compiled, names, file, &ours, prefix)?;
+    }
+    Ok(())
+}
+
+/// Tensors below the names file's root; without one, all.
+pub fn assign(into: &mut Tensors, compiled: &Compiled, names: &Names, file: &TensorFile) -> Done {
+    let root = names.root.clone().unwrap_or_default();
+    let below = |s: &&StoredInfo| root.is_empty() || s.path.strip_prefix(&root).is_some_and(|p| p.starts_with('.'));
+    let ours: Vec<&StoredInfo> = compiled.model.stored.iter().filter(below).collect();
+    if ours.is_empty() && !root.is_empty() {
+        let known = compiled.model.stored.iter().filter_map(|s| s.path.split('.').next());
+        let help = did_you_mean(&root, known).unwrap_or_else(|| "`uadc check --paths` lists the paths".to_owned());
+        return Err(Failure::input(format!("the names file's root `{root}` holds no weights")).help(help));
+    }
+    fill(into, compiled, names, file, &ours, &root)
+}
+
+fn fill(
+    into: &mut Tensors,
+    compiled: &Compiled,
+    names: &Names,
+    file: &TensorFile,
+    ours: &[&StoredInfo],
+    prefix: &str,
+) -> Done {
+    let own = |s: &&StoredInfo| {
+        let shape = s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
+        let path = if prefix.is_empty() { &s.path } else { s.path.get(prefix.len() + 1..).unwrap_or(&s.path) };
+        (path.to_owned(), s.ty.dtype, shape)
+    };
+    let ours: Vec<cover::Ours> = ours.iter().map(own).collect();
+    let params = |n: &str| compiled.int_param(n);
+    let told = |errors: Vec<String>| Failure::input(format!("{}: {}", file.path().display(), several(&errors)));
+    let found = cover::assign(names, &ours, file.shapes(), &params).map_err(told)?;
+    let read = |name: &str| file.get(name).map_err(|e| e.to_string());
+    let mut errors = Vec::new();
+    for a in found {
+        match a.value(&params, &read) {
+            Ok(value) => {
+                let path = if prefix.is_empty() { a.path } else { format!("{prefix}.{}", a.path) };
+                into.insert(path, value);
+            }
+            Err(e) => errors.push(e),
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(told(errors)) }
+}
+
+/// Draws what no file gave.
+pub fn initialise(compiled: &Compiled, seed: u64, stored: &mut Tensors) -> Done {
+    let mut graph = compiled.graph("init")?.clone();
+    graph.writes.retain(|(path, _)| !stored.contains_key(path));
+    if graph.writes.is_empty() {
+        return Ok(());
+    }
+    let mut empty = Tensors::new();
+    for s in &compiled.model.stored {
+        let shape: Vec<usize> = s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
+        let zeros = Tensor::zeros(s.ty.dtype, &shape).map_err(|e| Failure::input(format!("`{}`: {e}", s.path)))?;
+        if graph.writes.iter().any(|(p, _)| *p == s.path) {
+            empty.insert(s.path.clone(), zeros);
+        }
+    }
+    let plan = compiled.plan_of(&[graph])?;
+    let mut engine = Engine::new(plan, Arc::new(InMemory::of(&empty)), &args::Engine::default());
+    let (_, written) = engine.call_seeded("init", &BTreeMap::new(), Draw { seed, step: 0, sample: 0 })?;
+    stored.extend(written);
+    Ok(())
+}

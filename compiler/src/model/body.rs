@@ -1,0 +1,898 @@
+//! Statements of bodies: `let`, `weight`, `state`, `require`, `<-`, `iterate`; and the names of instances.
+//!
+//! In: statements and a frame. Out: names in the frame, nodes, stored tensors. Invariants: a failed statement leaves
+//! its names poisoned, so that one mistake gives one message. Imports: values, types.
+
+use std::rc::Rc;
+
+use uad_grammar::ast::{BinaryOp, Expr, ExprKind, IndexItem, Iterate, Param, Pattern, Stmt, StmtKind, Type, TypeKind};
+use uad_plan::{DType, Dim, Relation, StoredKind};
+
+use crate::diag::{Diagnostic, Place};
+use crate::graph::{Op, TensorType};
+
+use super::call::is_initialiser;
+use super::types::Use;
+use super::value::{Arg, Bad, Env, Frame, Func, Kind, Owner, R, Slot, Tensor, Value};
+use super::{Ev, ForeignNames, StoredInfo};
+
+/// Most elements of one stored tensor.
+const MOST_ELEMENTS: i64 = 1 << 36;
+
+impl<'a> Ev<'a> {
+    /// Statements in order; goes on after a failed one.
+    pub(crate) fn statements(&mut self, stmts: &'a [Stmt], env: &Env<'a>) -> R<()> {
+        for s in stmts {
+            // What failed is poisoned; the rest may still be wrong in ways of its own.
+            let _ = self.statement(s, env);
+            if self.stopped {
+                return Err(Bad);
+            }
+        }
+        Ok(())
+    }
+
+    /// One statement.
+    pub(crate) fn statement(&mut self, s: &'a Stmt, env: &Env<'a>) -> R<()> {
+        let place = self.at(env.module, s.span);
+        match &s.kind {
+            StmtKind::Let { pattern, ty, value, .. } => self.let_statement(pattern, ty.as_ref(), value, env),
+            StmtKind::Weight(p, _) => self.stored_statement(p, StoredKind::Weight, env),
+            StmtKind::State(p, _) => self.stored_statement(p, StoredKind::State, env),
+            StmtKind::Require { cond, why } => self.require_statement(cond, why.as_ref().map(|w| w.text.as_str()), env),
+            StmtKind::Become { target, value } => self.becomes(target, value, env, place),
+            StmtKind::Iterate(it) => self.iterate(it, env, place),
+            StmtKind::If { cond, then, otherwise } => {
+                if self.condition(cond, env)? {
+                    self.statements(then, env)
+                } else {
+                    self.statements(otherwise, env)
+                }
+            }
+            StmtKind::Expr(e) => self.eval(e, env).map(|_| ()),
+            StmtKind::Param(..)
+            | StmtKind::Slot { .. }
+            | StmtKind::Input { .. }
+            | StmtKind::Stage { .. }
+            | StmtKind::Score { .. } => {
+                self.err(Diagnostic::new("E0410", "this stands in a detector only", place, "not here"));
+                Err(Bad)
+            }
+        }
+    }
+
+    fn let_statement(
+        &mut self,
+        pattern: &'a Pattern,
+        ty: Option<&'a Type>,
+        value: &'a Expr,
+        env: &Env<'a>,
+    ) -> R<()> {
+        let place = self.at(env.module, value.span);
+        if let Pattern::Name(n) = pattern
+            && env.kind == Kind::Detector
+        {
+            let path = env.owner.as_ref().map_or(n.text.clone(), |o| o.join(&n.text));
+            if let Some(v) = self.fed(&path, ty, env, place)? {
+                env.set(&n.text, v);
+                return Ok(());
+            }
+        }
+        let r = self.eval(value, env).and_then(|v| {
+            if let Pattern::Name(n) = pattern {
+                self.name_value(&v, &n.text, self.at(env.module, n.span))?;
+            }
+            match ty {
+                Some(ty) => self.fit(v, ty, env, place, Use::Let),
+                None => Ok(v),
+            }
+        });
+        match r {
+            Ok(v) => {
+                let r = self.bind_pattern(pattern, v, env, place);
+                self.trace(pattern, env);
+                r
+            }
+            Err(Bad) => {
+                self.poison_pattern(pattern, env);
+                if let Some(ty) = ty {
+                    self.poison_dims(ty, env);
+                }
+                Err(Bad)
+            }
+        }
+    }
+
+    /// The dims that a failed annotation would have bound are known to no one: reading them is silent.
+    fn poison_dims(&mut self, ty: &'a Type, env: &Env<'a>) {
+        if let TypeKind::Tensor(_, dims) = &ty.kind {
+            for d in dims {
+                if let uad_grammar::ast::DimItem::Expr(Expr { kind: ExprKind::Name(n), .. }) = d
+                    && env.dim(n).is_none()
+                    && env.slot(n).is_none()
+                {
+                    env.set(n, Value::Poison);
+                }
+            }
+        }
+    }
+
+    /// Keeps named values for traces.
+    fn trace(&mut self, pattern: &'a Pattern, env: &Env<'a>) {
+        if env.kind == Kind::Fn || self.cur != 0 {
+            return;
+        }
+        match pattern {
+            Pattern::Name(n) => {
+                if let Some(Slot::Known(v)) = env.slot(&n.text) {
+                    let path = env.owner.as_ref().map_or(n.text.clone(), |o| o.join(&n.text));
+                    self.trace_value(&path, &v);
+                }
+            }
+            Pattern::Record(parts, _) => parts.iter().for_each(|p| self.trace(p, env)),
+        }
+    }
+
+    fn trace_value(&mut self, path: &str, v: &Value<'a>) {
+        match v {
+            Value::Tensor(t) if t.graph == self.levels[0].id && self.traced.insert(path.to_string()) => {
+                let node = t.node;
+                self.levels[0].graph.named.push((path.to_string(), node));
+            }
+            Value::List(l) if l.len() <= 64 => {
+                for (n, v) in l.iter().enumerate() {
+                    self.trace_value(&format!("{path}.{n}"), v);
+                }
+            }
+            Value::Record(l) => {
+                for (n, (name, v)) in l.iter().enumerate() {
+                    match name {
+                        Some(name) => self.trace_value(&format!("{path}.{name}"), v),
+                        None => self.trace_value(&format!("{path}.{n}"), v),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A `let` that holds an instance without a name gives it its name.
+    pub(crate) fn name_value(&mut self, v: &Value<'a>, name: &str, place: Place) -> R<()> {
+        match v {
+            Value::Func(f) => self.give_name(f, name, false, place),
+            Value::List(l) => {
+                let mut r = Ok(());
+                for (n, v) in l.iter().enumerate() {
+                    if matches!(v, Value::Func(_)) {
+                        r = self.name_value(v, &format!("{name}.{n}"), place).and(r);
+                    }
+                }
+                r
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives an instance a path, unless it has one.
+    pub(crate) fn give_name(&mut self, f: &Func<'a>, name: &str, with_turn: bool, place: Place) -> R<()> {
+        match f {
+            Func::Instance(i) => {
+                if i.named.borrow().is_some() {
+                    return Ok(());
+                }
+                let foreign = super::call::attribute(i.decl, "weights").map(str::to_string);
+                let owner = self.own(i.home.as_ref(), name, &i.turn, with_turn, i.site, foreign, place)?;
+                *i.named.borrow_mut() = Some(owner);
+                Ok(())
+            }
+            Func::Part(p) => {
+                if p.open.borrow().is_some() {
+                    return Ok(());
+                }
+                let owner = self.own(p.home.as_ref(), name, &p.turn, with_turn, p.site, None, place)?;
+                self.open_part(p, owner)
+            }
+            Func::Repeat(fs) => {
+                let mut r = Ok(());
+                for (n, f) in fs.iter().enumerate() {
+                    r = self.give_name(f, &format!("{name}.{n}"), with_turn, place).and(r);
+                }
+                r
+            }
+            Func::Each(f) | Func::Frozen(f) => self.give_name(f, name, with_turn, place),
+            Func::Partial(p) => self.give_name(&p.0, name, with_turn, place),
+            Func::Typed(t) => self.give_name(&t.0, name, with_turn, place),
+            Func::Builtin(_) | Func::Fn(_) | Func::Block(..) | Func::Lambda(_) | Func::Detector(..) => Ok(()),
+        }
+    }
+
+    fn own(
+        &mut self,
+        home: Option<&Rc<Owner<'a>>>,
+        name: &str,
+        turn: &[usize],
+        with_turn: bool,
+        site: Place,
+        foreign: Option<String>,
+        place: Place,
+    ) -> R<Rc<Owner<'a>>> {
+        let Some(home) = home else {
+            self.err(
+                Diagnostic::new("E0302", format!("a function cannot own `{name}`"), site, "makes an instance")
+                    .help("make the function a `block`, or take the instance as an argument"),
+            );
+            return Err(Bad);
+        };
+        let mut full = name.to_string();
+        if with_turn {
+            for t in turn {
+                full.push_str(&format!(".{t}"));
+            }
+        }
+        if let Some((s, t, owner)) = home.children.borrow().get(&full) {
+            if *s == site && t == turn {
+                return Ok(owner.clone());
+            }
+            let other = *s;
+            let text = format!("two instances are named `{}`", home.join(&full));
+            let d = Diagnostic::new("E0301", text, place, "the second")
+                .label(other, "the first")
+                .help(format!("name one of them: `… as {name}2`; or name the first with `let` and use it twice"));
+            self.err(d);
+            return Err(Bad);
+        }
+        let path = home.join(&full);
+        let foreign = home.foreign.clone().or_else(|| foreign.map(|f| (f, path.clone())));
+        let owner = Owner::at(path, foreign, home.site.or(Some(site)));
+        home.children.borrow_mut().insert(full, (site, turn.to_vec(), owner.clone()));
+        Ok(owner)
+    }
+
+    fn stored_statement(&mut self, p: &'a Param, kind: StoredKind, env: &Env<'a>) -> R<()> {
+        let r = self.stored_value(p, kind, env);
+        match r {
+            Ok(v) => {
+                env.set(&p.name.text, v);
+                Ok(())
+            }
+            Err(Bad) => {
+                env.set(&p.name.text, Value::Poison);
+                Err(Bad)
+            }
+        }
+    }
+
+    fn stored_value(&mut self, p: &'a Param, kind: StoredKind, env: &Env<'a>) -> R<Value<'a>> {
+        let place = self.at(env.module, p.name.span);
+        let Some(owner) = env.owner.clone().filter(|_| env.kind != Kind::Fn) else {
+            self.err(
+                Diagnostic::new("E0302", format!("a function cannot own `{}`", p.name.text), place, "declared here")
+                    .help("make the function a `block`"),
+            );
+            return Err(Bad);
+        };
+        let path = owner.join(&p.name.text);
+        let Some(ty) = &p.ty else {
+            self.err(Diagnostic::new("E0211", "a stored tensor needs a type", place, "no type"));
+            return Err(Bad);
+        };
+        if kind == StoredKind::State {
+            env.states.borrow_mut().push((&p.name.text, path.clone()));
+            if let Some(v) = owner.changed.borrow().iter().find(|c| c.0 == p.name.text) {
+                return Ok(v.1.clone());
+            }
+        }
+        if let TypeKind::List(_) = &ty.kind {
+            return self.not_yet("a list of states", place);
+        }
+        let (t, unit, labels) = self.declared_type(ty, env, env.module, false)?;
+        let at = self.at(env.module, ty.span);
+        if let Some(d) = t.shape.iter().find(|d| d.as_int().is_none()) {
+            let d = d.to_string();
+            if d == "N" && kind == StoredKind::State {
+                return self.not_yet("a state of every sample", at);
+            }
+            self.err(
+                Diagnostic::new("E0211", format!("`{path}` needs a known shape"), at, format!("is {t}"))
+                    .help(format!("`{d}` is known only when a program is bound; give it a value by a `param`")),
+            );
+            return Err(Bad);
+        }
+        match Dim::product(&t.shape) {
+            Ok(n) if n.as_int().is_some_and(|n| n <= MOST_ELEMENTS) => {}
+            _ => {
+                self.err(Diagnostic::new("E0215", format!("`{path}` is too large"), at, format!("is {t}")));
+                return Err(Bad);
+            }
+        }
+        self.register(&path, kind, &t, p, &owner, env, place)?;
+        let op = if kind == StoredKind::Weight { Op::Weight(path.clone()) } else { Op::State(path.clone()) };
+        let mut leaf = self.leaf(op, &path, t, place)?;
+        leaf.unit = unit;
+        leaf.labels = Some(labels.into());
+        Ok(Value::Tensor(leaf))
+    }
+
+    /// Enters a stored tensor into the model, with what it starts from; or compares with what it was.
+    fn register(
+        &mut self,
+        path: &str,
+        kind: StoredKind,
+        t: &TensorType,
+        p: &'a Param,
+        owner: &Owner<'a>,
+        env: &Env<'a>,
+        place: Place,
+    ) -> R<()> {
+        let frozen = self.frozen > 0;
+        if let Some(n) = self.stored_at.get(path) {
+            let old = &mut self.stored[*n];
+            old.frozen &= frozen;
+            if old.ty != *t {
+                let (was, first) = (old.ty.clone(), old.place);
+                self.err(
+                    Diagnostic::new("E0203", "dimensions differ", place, format!("`{path}` is {t} in this use"))
+                        .label(first, format!("and {was} in another"))
+                        .help("an instance that is used twice has one set of weights: give both uses equal widths"),
+                );
+                return Err(Bad);
+            }
+            return Ok(());
+        }
+        self.stored_at.insert(path.to_string(), self.stored.len());
+        self.stored.push(StoredInfo {
+            path: path.to_string(),
+            kind,
+            ty: t.clone(),
+            place,
+            site: owner.site.unwrap_or(place),
+            frozen,
+            initialised: p.default.is_some(),
+            names: owner.foreign.as_ref().map(|(name, prefix)| ForeignNames { name: name.clone(), prefix: prefix.clone() }),
+        });
+        let Some(init) = &p.default else { return Ok(()) };
+        // The init entry has a graph of its own: while it is on, the entry's levels are kept in its place.
+        std::mem::swap(&mut self.levels, &mut self.init);
+        let cur = std::mem::replace(&mut self.cur, 0);
+        let scope = self.enter(path, place, false, None);
+        let r = self.initial(path, init, t, env);
+        self.leave(scope);
+        std::mem::swap(&mut self.levels, &mut self.init);
+        self.cur = cur;
+        let node = r?;
+        self.init[0].graph.writes.push((path.to_string(), node.node));
+        Ok(())
+    }
+
+    fn initial(&mut self, path: &str, init: &'a Expr, t: &TensorType, env: &Env<'a>) -> R<Tensor<'a>> {
+        let place = self.at(env.module, init.span);
+        let old = self.site.replace(path.to_string());
+        let r = self.initial_value(init, t, env, place);
+        self.site = old;
+        let v = r?;
+        let x = match &v {
+            Value::Tensor(x) => x.clone(),
+            v => self.lift(v, t.dtype, place)?,
+        };
+        let ty = self.ty(&x);
+        if ty.dtype != t.dtype {
+            self.err(Diagnostic::new("E0202", format!("expected {t}, found {ty}"), place, format!("is {ty}")));
+            return Err(Bad);
+        }
+        if ty.shape.len() > t.shape.len() || self.broadcast_shape(&ty.shape, &t.shape).as_deref() != Some(&t.shape[..]) {
+            self.err(Diagnostic::new("E0203", "dimensions differ", place, format!("is {ty}, and {t} is declared")));
+            return Err(Bad);
+        }
+        self.spread(&x, &t.shape, place)
+    }
+
+    fn initial_value(&mut self, init: &'a Expr, t: &TensorType, env: &Env<'a>, place: Place) -> R<Value<'a>> {
+        let v = match &init.kind {
+            ExprKind::Name(n) if super::prelude::initialiser(n).is_some() && env.slot(n).is_none() => {
+                Value::Func(Func::Builtin(super::prelude::initialiser(n).unwrap_or("init.zeros")))
+            }
+            ExprKind::Call(f, args) => match &f.kind {
+                ExprKind::Name(n) if super::prelude::initialiser(n).is_some() && self.item_value(n, env.module).is_none() => {
+                    let args = self.arguments(args, env)?;
+                    let f = Func::Builtin(super::prelude::initialiser(n).unwrap_or("init.zeros"));
+                    Value::Func(Func::Partial(Rc::new((f, args))))
+                }
+                // `random.uniform(0, 1)` without a shape takes the declared one.
+                ExprKind::Dot(base, field) if matches!(&base.kind, ExprKind::Name(n) if n == "random") => {
+                    let args = self.arguments(args, env)?;
+                    let name = format!("random.{}", field.text);
+                    return match super::prelude::value(&name) {
+                        Some(Value::Func(Func::Builtin(n))) => self.shaped(n, t.shape.clone(), None, args, place),
+                        _ => self.eval(init, env),
+                    };
+                }
+                _ => self.eval(init, env)?,
+            },
+            _ => self.eval(init, env)?,
+        };
+        let Value::Func(f) = v else { return Ok(v) };
+        if !is_initialiser(&f) {
+            self.err(
+                Diagnostic::new("E0201", "this gives no first value", place, "is not an initialiser")
+                    .help("an initialiser is a function whose first parameter is `shape`"),
+            );
+            return Err(Bad);
+        }
+        let shape = Value::List(Rc::new(t.shape.iter().map(|d| Value::Int(d.clone())).collect()));
+        self.apply(&f, vec![Arg { name: None, value: shape, place }], place)
+    }
+
+    fn require_statement(&mut self, cond: &'a Expr, why: Option<&str>, env: &Env<'a>) -> R<()> {
+        let place = self.at(env.module, cond.span);
+        match &cond.kind {
+            ExprKind::Binary(BinaryOp::And, a, b) => {
+                let r = self.require_statement(a, why, env);
+                self.require_statement(b, why, env).and(r)
+            }
+            ExprKind::Binary(
+                op @ (BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge),
+                a,
+                b,
+            ) => {
+                let (x, y) = (self.eval(a, env), self.eval(b, env));
+                let (x, y) = (x?, y?);
+                match self.fold(*op, &x, &y, place)? {
+                    Some(Value::Bool(true)) => Ok(()),
+                    Some(Value::Bool(false)) => {
+                        let shows = |v: &Value<'a>| match v {
+                            Value::Int(d) => d.to_string(),
+                            Value::Float(f) => f.to_string(),
+                            v => v.kind().to_string(),
+                        };
+                        let is = format!("left is {}, right is {}", shows(&x), shows(&y));
+                        self.requirement_fails(why, place, is)
+                    }
+                    _ => {
+                        let (pa, pb) = (self.at(env.module, a.span), self.at(env.module, b.span));
+                        let (x, y) = (self.whole(&x, pa, "a requirement")?, self.whole(&y, pb, "a requirement")?);
+                        let (l, relation, r) = match op {
+                            BinaryOp::Eq => (x, Relation::Eq, y),
+                            BinaryOp::Ne => (x, Relation::Ne, y),
+                            BinaryOp::Lt => (x, Relation::Lt, y),
+                            BinaryOp::Le => (x, Relation::Le, y),
+                            BinaryOp::Gt => (y, Relation::Lt, x),
+                            _ => (y, Relation::Le, x),
+                        };
+                        let text = why.map_or_else(|| self.text(place).to_string(), str::to_string);
+                        self.require(&l, relation, &r, &text, place);
+                        Ok(())
+                    }
+                }
+            }
+            _ => {
+                if self.condition(cond, env)? {
+                    Ok(())
+                } else {
+                    self.requirement_fails(why, place, "is false".into())
+                }
+            }
+        }
+    }
+
+    fn requirement_fails(&mut self, why: Option<&str>, place: Place, is: String) -> R<()> {
+        let text = why.map_or_else(|| format!("`{}` does not hold", self.text(place)), str::to_string);
+        // The call that leads here is where the user can act.
+        let mut d = Diagnostic::new(
+            if why.is_some_and(|w| w.contains("leaves no key")) { "E0408" } else { "E0212" },
+            text,
+            place,
+            is,
+        );
+        if let Some(call) = self.caller() {
+            d.notes.push(format!("in the call at {call}"));
+        }
+        self.err(d);
+        Err(Bad)
+    }
+
+    fn becomes(&mut self, target: &'a Expr, value: &'a Expr, env: &Env<'a>, place: Place) -> R<()> {
+        let (name, index) = match &target.kind {
+            ExprKind::Name(n) => (n.as_str(), None),
+            ExprKind::Index(base, items) => match (&base.kind, items.as_slice()) {
+                (ExprKind::Name(n), [IndexItem::Expr(i)]) => (n.as_str(), Some(i)),
+                _ => return self.cannot_become(target, env),
+            },
+            _ => return self.cannot_become(target, env),
+        };
+        let v = self.eval(value, env)?;
+        let at = self.at(env.module, value.span);
+        let Some(frame) = self.changeable(name, env) else {
+            // A name that failed has said so.
+            self.name(name, env, self.at(env.module, target.span))?;
+            return self.cannot_become(target, env);
+        };
+        let old = self.name(name, env, self.at(env.module, target.span))?;
+        let v = match index {
+            Some(i) => self.replaced(&old, i, v, env, place)?,
+            None => self.like(&v, &old, name, at, self.at(env.module, target.span))?,
+        };
+        let path = frame.states.borrow().iter().find(|s| s.0 == name).map(|s| s.1.clone());
+        if let Some(path) = path {
+            if self.cur != 0 {
+                self.err(
+                    Diagnostic::new("E0411", "a state does not change inside a loop", place, "inside `iterate`")
+                        .help("carry a copy, `with c = state`, and write the state after the loop"),
+                );
+                return Err(Bad);
+            }
+            if matches!(self.entry, super::EntryKind::Score) {
+                self.err(Diagnostic::new("E0410", "a state changes in a stage only", place, "reached from `score`"));
+                return Err(Bad);
+            }
+            if let Value::Tensor(t) = &v {
+                let node = self.here(t, place)?;
+                let g = &mut self.levels[0].graph;
+                g.writes.retain(|w| w.0 != path);
+                g.writes.push((path, node));
+            }
+            if env.kind == Kind::Entry || frame.kind == Kind::Detector {
+                // Statements of the stage read the new value, `let`s of the detector the old one.
+                env.set(tree_name(name, target), v);
+                return Ok(());
+            }
+            if let Some(owner) = &frame.owner {
+                let mut changed = owner.changed.borrow_mut();
+                changed.retain(|c| c.0 != name);
+                changed.push((tree_name(name, target), v.clone()));
+            }
+        }
+        frame.set(tree_name(name, target), v);
+        Ok(())
+    }
+
+    fn cannot_become(&mut self, target: &'a Expr, env: &Env<'a>) -> R<()> {
+        let place = self.at(env.module, target.span);
+        self.err(
+            Diagnostic::new("E0411", "only a state or a carried name can become", place, "is neither")
+                .help("declare it as `state`, or carry it: `iterate n with x = …`"),
+        );
+        Err(Bad)
+    }
+
+    /// The frame in which a name can be given a new value.
+    fn changeable(&self, name: &str, env: &Env<'a>) -> Option<Env<'a>> {
+        let mut at = Some(env.clone());
+        while let Some(f) = at {
+            if f.states.borrow().iter().any(|s| s.0 == name) || self.carried.iter().any(|c| Rc::ptr_eq(&c.0, &f) && c.1 == name) {
+                return Some(f);
+            }
+            if f.kind != Kind::Entry && f.slot(name).is_some() {
+                return None;
+            }
+            at = f.parent.clone();
+        }
+        None
+    }
+
+    /// `v` with the type of `old`.
+    fn like(&mut self, v: &Value<'a>, old: &Value<'a>, name: &str, place: Place, target: Place) -> R<Value<'a>> {
+        let Value::Tensor(o) = old else {
+            return Ok(v.clone());
+        };
+        let want = self.ty(o);
+        let t = match v {
+            Value::Tensor(t) => t.clone(),
+            v => {
+                let t = self.lift(v, want.dtype, place)?;
+                self.spread(&t, &want.shape, place)?
+            }
+        };
+        let ty = self.ty(&t);
+        if ty == want {
+            return Ok(Value::Tensor(t));
+        }
+        let decided = ty.dtype != want.dtype
+            || ty.shape.len() != want.shape.len()
+            || ty.shape.iter().zip(&want.shape).any(|(a, b)| {
+                a != b && a.sub(b).ok().and_then(|d| d.as_int()).is_some()
+            });
+        if decided {
+            let code = if ty.dtype != want.dtype { "E0202" } else { "E0203" };
+            let text = if ty.dtype != want.dtype { "element types differ" } else { "dimensions differ" };
+            self.err(
+                Diagnostic::new(code, text, place, format!("is {ty}")).label(target, format!("`{name}` is {want}")),
+            );
+            return Err(Bad);
+        }
+        self.retype(&t, want.shape, "what a name becomes has its type", place).map(Value::Tensor)
+    }
+
+    /// `old` with row `i` replaced.
+    fn replaced(&mut self, old: &Value<'a>, i: &'a Expr, v: Value<'a>, env: &Env<'a>, place: Place) -> R<Value<'a>> {
+        let index = self.eval(i, env)?;
+        let at = self.at(env.module, i.span);
+        let Value::Tensor(o) = old else {
+            self.err(Diagnostic::new("E0201", "only a tensor has rows", place, format!("this is {}", old.kind())));
+            return Err(Bad);
+        };
+        let want = self.ty(o);
+        if want.shape.is_empty() {
+            self.err(Diagnostic::new("E0204", "a scalar has no rows", place, "no axes"));
+            return Err(Bad);
+        }
+        let index = self.lift(&index, DType::I32, at)?;
+        let ty = self.ty(&index);
+        if ty.dtype != DType::I32 || !ty.shape.is_empty() {
+            self.err(Diagnostic::new("E0209", "one row is replaced at a time", at, format!("is {ty}")));
+            return Err(Bad);
+        }
+        let numbers = TensorType::new(DType::I32, want.shape.clone());
+        let iota = self.add(Op::Iota { axis: 0 }, &[], numbers, place)?;
+        let index = self.spread(&index, &want.shape, place)?;
+        let hit = self.map(uad_plan::ScalarOp::Eq, &[&iota, &index], place)?;
+        let new = match &v {
+            Value::Tensor(t) => t.clone(),
+            v => self.lift(v, want.dtype, place)?,
+        };
+        let new = self.spread(&new, &want.shape, place)?;
+        self.map(uad_plan::ScalarOp::Select, &[&hit, &new, o], place).map(Value::Tensor)
+    }
+
+    fn iterate(&mut self, it: &'a Iterate, env: &Env<'a>, place: Place) -> R<()> {
+        let r = self.iterate_loop(it, env, place);
+        if r.is_err() {
+            for (n, _) in &it.carried {
+                env.set(&n.text, Value::Poison);
+            }
+        }
+        r
+    }
+
+    fn iterate_loop(&mut self, it: &'a Iterate, env: &Env<'a>, place: Place) -> R<()> {
+        let at = self.at(env.module, it.bound.span);
+        let (start, count) = match self.eval(&it.bound, env)? {
+            Value::Range(a, b) => {
+                let n = b.sub(&a).map_err(|e| self.dim_error(e, at))?;
+                (a, n)
+            }
+            v => (Dim::int(0), self.whole(&v, at, "the number of rounds")?),
+        };
+        if count.as_int().is_some_and(|n| !(0..=1_000_000_000).contains(&n)) {
+            self.err(Diagnostic::new("E0215", format!("{count} rounds"), at, "0 to a thousand million are possible"));
+            return Err(Bad);
+        }
+        let mut first = Vec::new();
+        for (n, e) in &it.carried {
+            let p = self.at(env.module, e.span);
+            let v = self.eval(e, env)?;
+            let t = match &v {
+                Value::Tensor(t) => t.clone(),
+                Value::Int(_) => self.lift(&v, DType::I32, p)?,
+                Value::Bool(_) => self.lift(&v, DType::Bool, p)?,
+                v => self.lift(v, DType::F32, p)?,
+            };
+            self.here(&t, p)?;
+            first.push((n, t));
+        }
+        if first.is_empty() {
+            self.err(Diagnostic::new("E0206", "a loop that carries nothing does nothing", place, "no `with`"));
+            return Err(Bad);
+        }
+        let every = match &it.every {
+            Some(e) => {
+                let p = self.at(env.module, e.span);
+                let v = self.eval(e, env)?;
+                Some(self.whole(&v, p, "`every`")?)
+            }
+            None => None,
+        };
+        let mut level = self.level("loop", true);
+        level.carried = first.len();
+        self.levels.push(level);
+        self.cur = self.levels.len() - 1;
+        let r = self.loop_body(it, &first, &start, env, place);
+        let level = self.levels.pop();
+        self.cur = self.levels.len() - 1;
+        r?;
+        let Some(level) = level else { return Err(Bad) };
+        let mut args: Vec<Tensor<'a>> = first.iter().map(|f| f.1.clone()).collect();
+        args.extend(level.captures.iter().cloned());
+        let refs: Vec<&Tensor<'a>> = args.iter().collect();
+        let mut body = level.graph;
+        super::prune(&mut body);
+        let op = Op::Loop { count, carried: first.len(), every, body: Box::new(body) };
+        let whole = self.op(op, &refs, place)?;
+        for (k, (n, f)) in first.iter().enumerate() {
+            let ty = self.ty(f);
+            let t = self.add(Op::Part(k), &[&whole], ty, place)?;
+            env.set(&n.text, Value::Tensor(Tensor { labels: f.labels.clone(), ..t }));
+        }
+        Ok(())
+    }
+
+    fn loop_body(
+        &mut self,
+        it: &'a Iterate,
+        first: &[(&'a uad_grammar::ast::Name, Tensor<'a>)],
+        start: &Dim,
+        env: &Env<'a>,
+        place: Place,
+    ) -> R<()> {
+        let frame = Frame::new(Some(env.clone()), env.module, env.kind, env.owner.clone());
+        *frame.rest.borrow_mut() = env.rest.borrow().clone();
+        for (k, (n, f)) in first.iter().enumerate() {
+            let ty = self.ty(f);
+            let t = self.add(Op::Input(k.to_string()), &[], ty, place)?;
+            frame.set(&n.text, Value::Tensor(Tensor { labels: f.labels.clone(), ..t }));
+            self.carried.push((frame.clone(), n.text.clone()));
+        }
+        if let Some(j) = &it.index {
+            let round = self.add(Op::Input("round".into()), &[], TensorType::new(DType::I32, vec![]), place)?;
+            let v = if start.is(0) {
+                Value::Tensor(round)
+            } else {
+                let s = self.lift(&Value::Int(start.clone()), DType::I32, place)?;
+                Value::Tensor(self.map(uad_plan::ScalarOp::Add, &[&round, &s], place)?)
+            };
+            frame.set(&j.text, v);
+        }
+        let errors = self.errors;
+        let r = self.statements(&it.body, &frame);
+        let until = match &it.until {
+            Some(e) if r.is_ok() => self.eval(e, &frame).map(|v| Some((v, self.at(env.module, e.span)))),
+            _ => r.map(|()| None),
+        };
+        self.carried.truncate(self.carried.len() - first.len());
+        if self.errors != errors {
+            return Err(Bad);
+        }
+        for (k, (n, _)) in first.iter().enumerate() {
+            match frame.slot(&n.text) {
+                Some(Slot::Known(Value::Tensor(t))) => {
+                    let node = self.here(&t, place)?;
+                    self.top().graph.outputs.push((k.to_string(), node));
+                }
+                _ => return Err(Bad),
+            }
+        }
+        if let Some((v, p)) = until? {
+            let t = self.lift(&v, DType::Bool, p)?;
+            let ty = self.ty(&t);
+            if ty != TensorType::new(DType::Bool, vec![]) {
+                self.err(Diagnostic::new("E0202", "`until` takes one truth value", p, format!("is {ty}")));
+                return Err(Bad);
+            }
+            let node = self.here(&t, p)?;
+            self.top().graph.outputs.push(("until".into(), node));
+        }
+        Ok(())
+    }
+
+    /// `each f` over the leading axis, as a loop that fills its results row by row.
+    pub(crate) fn each(&mut self, f: &Func<'a>, args: Vec<Arg<'a>>, place: Place) -> R<Value<'a>> {
+        let Some(Value::Tensor(x)) = args.first().map(|a| a.value.clone()) else {
+            self.err(Diagnostic::new("E0206", "`each` goes over the leading axis of a tensor", place, "no tensor"));
+            return Err(Bad);
+        };
+        let ty = self.ty(&x);
+        let Some(count) = ty.shape.first().cloned() else {
+            self.err(Diagnostic::new("E0204", "`each` needs a leading axis", place, format!("is {ty}")));
+            return Err(Bad);
+        };
+        let level = self.level("each", true);
+        self.levels.push(level);
+        self.cur = self.levels.len() - 1;
+        self.each_depth += 1;
+        let r = self.each_body(f, &x, args, &count, place);
+        self.each_depth -= 1;
+        let level = self.levels.pop();
+        self.cur = self.levels.len() - 1;
+        let (shape, leaves) = r?;
+        let Some(mut level) = level else { return Err(Bad) };
+        // The body was made before the number of carried values was known: captures are numbered after them.
+        let n = leaves.len();
+        for node in &mut level.graph.nodes {
+            if let Op::Input(name) = &mut node.op {
+                if let Some(k) = name.strip_prefix('c') {
+                    *name = k.to_string();
+                } else if let Ok(k) = name.parse::<usize>() {
+                    *name = (k + n).to_string();
+                }
+            }
+        }
+        let mut inputs = Vec::new();
+        for (ty, _) in &leaves {
+            let zero = self.constant(ty.dtype, 0.0, place)?;
+            inputs.push(self.spread(&zero, &ty.shape, place)?);
+        }
+        inputs.extend(level.captures.iter().cloned());
+        let refs: Vec<&Tensor<'a>> = inputs.iter().collect();
+        let mut body = level.graph;
+        super::prune(&mut body);
+        let whole = self.op(Op::Loop { count, carried: n, every: None, body: Box::new(body) }, &refs, place)?;
+        let mut parts = Vec::new();
+        for (k, (ty, bool_result)) in leaves.iter().enumerate() {
+            let t = self.add(Op::Part(k), &[&whole], ty.clone(), place)?;
+            parts.push(if *bool_result { self.map(uad_plan::ScalarOp::ToBool, &[&t], place)? } else { t });
+        }
+        let mut parts = parts.into_iter();
+        Ok(refill(&shape, &mut parts))
+    }
+
+    fn each_body(
+        &mut self,
+        f: &Func<'a>,
+        x: &Tensor<'a>,
+        args: Vec<Arg<'a>>,
+        count: &Dim,
+        place: Place,
+    ) -> R<(Value<'a>, Vec<(TensorType, bool)>)> {
+        let round = self.add(Op::Input("round".into()), &[], TensorType::new(DType::I32, vec![]), place)?;
+        let mut row = self.op(Op::Gather { axis: 0, batch: 0 }, &[x, &round], place)?;
+        row.unit = x.unit;
+        row.labels = x.labels.as_ref().map(|l| l.iter().skip(1).copied().collect::<Vec<_>>().into());
+        let mut inner = vec![Arg { name: None, value: Value::Tensor(row), place }];
+        inner.extend(args.into_iter().skip(1));
+        let v = self.apply(f, inner, place)?;
+        let mut flat = Vec::new();
+        self.flatten(&v, &mut flat, place)?;
+        let mut leaves = Vec::new();
+        for (k, t) in flat.into_iter().enumerate() {
+            let mut t = t;
+            let is_bool = self.ty(&t).dtype == DType::Bool;
+            if is_bool {
+                t = self.map(uad_plan::ScalarOp::ToI32, &[&t], place)?;
+            }
+            let ty = self.ty(&t);
+            let mut shape = vec![count.clone()];
+            shape.extend(ty.shape.iter().cloned());
+            let all = TensorType::new(ty.dtype, shape);
+            let carried = self.add(Op::Input(format!("c{k}")), &[], all.clone(), place)?;
+            let next = self.op(Op::ScatterAdd { axis: 0, batch: 0 }, &[&carried, &round, &t], place)?;
+            let node = self.here(&next, place)?;
+            self.top().graph.outputs.push((k.to_string(), node));
+            leaves.push((all, is_bool));
+        }
+        if leaves.is_empty() {
+            self.err(Diagnostic::new("E0201", "`each` gathers tensors", place, "gives none"));
+            return Err(Bad);
+        }
+        Ok((v, leaves))
+    }
+
+    fn flatten(&mut self, v: &Value<'a>, out: &mut Vec<Tensor<'a>>, place: Place) -> R<()> {
+        match v {
+            Value::List(l) => l.iter().try_for_each(|v| self.flatten(v, out, place)),
+            Value::Record(l) => l.iter().try_for_each(|v| self.flatten(&v.1, out, place)),
+            v => {
+                let dtype = if matches!(v, Value::Bool(_)) { DType::Bool } else { DType::F32 };
+                out.push(self.lift(v, dtype, place)?);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn refill<'a>(shape: &Value<'a>, parts: &mut impl Iterator<Item = Tensor<'a>>) -> Value<'a> {
+    match shape {
+        Value::List(l) => Value::List(Rc::new(l.iter().map(|v| refill(v, parts)).collect())),
+        Value::Record(l) => {
+            Value::Record(Rc::new(l.iter().map(|(n, v)| (n.clone(), refill(v, parts))).collect()))
+        }
+        v => match parts.next() {
+            Some(t) => {
+                let unit = if let Value::Tensor(o) = v { o.unit } else { None };
+                Value::Tensor(Tensor { unit, ..t })
+            }
+            None => Value::Poison,
+        },
+    }
+}
+
+/// The name of a target as it stands in the tree, which outlives the elaboration.
+fn tree_name<'a>(name: &str, target: &'a Expr) -> &'a str {
+    fn find<'a>(e: &'a Expr) -> &'a str {
+        match &e.kind {
+            ExprKind::Name(n) => n,
+            ExprKind::Index(base, _) => find(base),
+            _ => "",
+        }
+    }
+    debug_assert_eq!(name, find(target));
+    find(target)
+}

@@ -1,0 +1,268 @@
+//! Inputs: sources, and the steps of the loader.
+//!
+//! In: an `input` statement. Out: a leaf of the graph and its row in the model. Invariants: a pipeline is checked on one
+//! sample; what it gives is, stacked, what the input declares. Imports: values, types.
+
+use uad_grammar::ast::{Expr, ExprKind, Function, ItemKind, Span, Type, TypeKind};
+use uad_plan::{DType, Dim};
+
+use crate::diag::nearest::did_you_mean;
+use crate::diag::{Diagnostic, Place};
+use crate::graph::{Op, TensorType};
+
+use super::types::{Head, Use};
+use super::value::{Arg, Bad, Env, Frame, Func, Kind, R, Tensor, Value};
+use super::{Ev, InputInfo, LoaderStep, Static};
+
+impl<'a> Ev<'a> {
+    /// Enters an input into the model, once.
+    pub(crate) fn input_info(
+        &mut self,
+        name: &str,
+        ty: TensorType,
+        unit: Option<&'a str>,
+        source: String,
+        pipeline: Vec<LoaderStep>,
+        place: Place,
+    ) {
+        if self.inputs.iter().any(|i| i.name == name) {
+            return;
+        }
+        let unit = unit.map(str::to_string);
+        self.inputs.push(InputInfo { name: name.to_string(), ty, source, unit, pipeline, place });
+    }
+
+    /// The value of an input.
+    pub(crate) fn input(
+        &mut self,
+        name: &'a str,
+        span: Span,
+        ty: &'a Type,
+        from: &'a Expr,
+        frame: &Env<'a>,
+    ) -> R<Value<'a>> {
+        let place = self.at(frame.module, span);
+        let (t, unit, labels) = self.declared_type(ty, frame, frame.module, true)?;
+        if let Some(known) = self.inputs.iter().find(|i| i.name == name)
+            && known.ty != t
+        {
+            let (was, first) = (known.ty.clone(), known.place);
+            self.err(
+                Diagnostic::new("E0203", "dimensions differ", place, format!("`{name}` is {t} here"))
+                    .label(first, format!("and {was} in another detector; inputs are shared by name")),
+            );
+            return Err(Bad);
+        }
+        let (source, steps) = self.pipeline(from, &t, unit, frame, self.at(frame.module, ty.span))?;
+        self.input_info(name, t.clone(), unit, source, steps, place);
+        let leaf = self.leaf(Op::Input(name.to_string()), name, t, place)?;
+        Ok(Value::Tensor(Tensor { unit, labels: Some(labels.into()), ..leaf }))
+    }
+
+    fn pipeline(
+        &mut self,
+        from: &'a Expr,
+        declared: &TensorType,
+        unit: Option<&'a str>,
+        frame: &Env<'a>,
+        ty_place: Place,
+    ) -> R<(String, Vec<LoaderStep>)> {
+        let mut chain = Vec::new();
+        let mut at = from;
+        while let ExprKind::Pipe { value, into, .. } = &at.kind {
+            chain.push(&**into);
+            at = value;
+            if chain.len() > 64 {
+                break;
+            }
+        }
+        chain.reverse();
+        let place = self.at(frame.module, at.span);
+        let (name, args) = match &at.kind {
+            ExprKind::Name(n) => (n, None),
+            ExprKind::Call(f, args) => match &f.kind {
+                ExprKind::Name(n) => (n, Some(args)),
+                _ => return self.no_source("a source", frame.module, place),
+            },
+            _ => return self.no_source("a source", frame.module, place),
+        };
+        if name == "peer" && args.is_some() {
+            return Ok(("peer".into(), Vec::new()));
+        }
+        let modules = self.modules;
+        let found = modules[frame.module].sources.get(name).copied().or_else(|| self.implicit(name, |m| &m.sources));
+        let Some((m, n)) = found else { return self.no_source(name, frame.module, place) };
+        let ItemKind::Source { ty, .. } = &modules[m].ast.items[n].kind else { return Err(Bad) };
+        if name == "tensor" {
+            return Ok((name.clone(), Vec::new()));
+        }
+        // One sample goes through in a graph of its own that nobody keeps.
+        let level = self.level("pipeline", false);
+        self.levels.push(level);
+        let cur = std::mem::replace(&mut self.cur, self.levels.len() - 1);
+        let r = self.sample(ty, m, &chain, declared, unit, frame, ty_place, place);
+        self.levels.pop();
+        self.cur = cur;
+        Ok((name.clone(), r?))
+    }
+
+    fn no_source<T>(&mut self, name: &str, module: usize, place: Place) -> R<T> {
+        let modules = self.modules;
+        let mut known: Vec<&str> = modules[module].sources.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let mut d = Diagnostic::new("E0101", format!("there is no source `{name}`"), place, "unknown");
+        d.help = did_you_mean(name, known.iter().copied()).or_else(|| {
+            (crate::source::library("data").is_some_and(|t| t.contains(&format!("source {name}:"))))
+                .then(|| format!("`use data.{name}` brings it"))
+        });
+        self.err(d);
+        Err(Bad)
+    }
+
+    fn sample(
+        &mut self,
+        ty: &'a Type,
+        module: usize,
+        chain: &[&'a Expr],
+        declared: &TensorType,
+        unit: Option<&'a str>,
+        frame: &Env<'a>,
+        ty_place: Place,
+        place: Place,
+    ) -> R<Vec<LoaderStep>> {
+        let mut at = place;
+        let mut v = match &ty.kind {
+            TypeKind::Tensor(n, _) if matches!(self.head(&n.text, module, place)?, Head::Generic) => return Ok(Vec::new()),
+            _ => {
+                let env = Frame::new(None, module, Kind::Fn, None);
+                let (t, u, labels) = self.declared_type(ty, &env, module, true)?;
+                // The source's own names must not meet those of the detector.
+                let shape = t.shape.iter().map(|d| d.as_name().map_or(d.clone(), |n| Dim::name(&format!("{n}'")))).collect();
+                let leaf = self.add(Op::Input("sample".into()), &[], TensorType::new(t.dtype, shape), place)?;
+                Value::Tensor(Tensor { unit: u, labels: Some(labels.into()), ..leaf })
+            }
+        };
+        let mut steps = Vec::new();
+        for into in chain {
+            let here = self.at(frame.module, into.span);
+            let (callee, args) = match &into.kind {
+                ExprKind::Call(f, args) => (&**f, self.arguments(args, frame)?),
+                _ => (*into, Vec::new()),
+            };
+            let f = self.eval(callee, frame)?;
+            let f = self.callable(f, here)?;
+            let Func::Fn(d) = &f else {
+                self.err(Diagnostic::new("E0207", "a step of an input is a function", here, "is not one"));
+                return Err(Bad);
+            };
+            let decl = d.decl;
+            let mut all = vec![Arg { name: None, value: v.clone(), place: at }];
+            all.extend(args.iter().cloned());
+            v = self.apply(&f, all.clone(), here)?;
+            steps.push(self.step(decl, &all)?);
+            at = here;
+        }
+        let Value::Tensor(t) = &v else {
+            self.err(Diagnostic::new("E0201", "an input's pipeline gives a tensor", at, format!("this is {}", v.kind())));
+            return Err(Bad);
+        };
+        let got = self.ty(t);
+        let Some(("b", rest)) =
+            declared.shape.split_first().map(|(b, rest)| (b.as_name().unwrap_or(""), rest))
+        else {
+            self.err(
+                Diagnostic::new("E0204", "an input is samples stacked", ty_place, "its first dimension is not `b`")
+                    .help("write `b` first: a batch of samples"),
+            );
+            return Err(Bad);
+        };
+        let clash = got.shape.len() != rest.len()
+            || got.shape.iter().zip(rest).any(|(a, b)| a != b && a.as_int().is_some() && b.as_int().is_some());
+        if got.dtype != declared.dtype || clash {
+            let code = if got.dtype != declared.dtype {
+                "E0202"
+            } else if got.shape.len() == rest.len() {
+                "E0203"
+            } else {
+                "E0204"
+            };
+            self.err(
+                Diagnostic::new(code, "the pipeline does not give what is declared", at, format!("a sample is {got}"))
+                    .label(ty_place, format!("a batch is {declared}")),
+            );
+            return Err(Bad);
+        }
+        for (a, b) in got.shape.iter().zip(rest) {
+            let open = |d: &Dim| d.as_name().is_some_and(|n| n.ends_with('\'') || n.starts_with('_'));
+            if a != b && b.as_int().is_some() && open(a) && t.unit == Some("image") {
+                self.err(
+                    Diagnostic::new("E0203", "dimensions differ", at, format!("a sample is {got}: `{a}` can be anything"))
+                        .label(ty_place, format!("{b} is declared"))
+                        .help("`resize(h, w)` or `crop(n)` makes it fixed"),
+                );
+                return Err(Bad);
+            }
+        }
+        if let Some(want) = unit
+            && t.unit.is_some()
+            && t.unit != Some(want)
+        {
+            self.err(
+                Diagnostic::new("E0205", format!("expected `{want}`, found `{}`", t.unit.unwrap_or("")), at, "this step")
+                    .label(ty_place, format!("`{want}` is declared here")),
+            );
+            return Err(Bad);
+        }
+        Ok(steps)
+    }
+
+    fn step(&mut self, decl: &'a Function, args: &[Arg<'a>]) -> R<LoaderStep> {
+        let name = super::call::attribute(decl, "loader").unwrap_or(&decl.name.text).to_string();
+        let mut out = Vec::new();
+        for (k, p) in decl.args.iter().enumerate().skip(1) {
+            let given = args
+                .iter()
+                .find(|a| a.name.is_some_and(|n| n.text == p.name.text))
+                .or_else(|| args.get(k).filter(|a| a.name.is_none()));
+            if let Some(a) = given {
+                out.push((p.name.text.clone(), Static::of(&a.value)));
+            }
+        }
+        Ok(LoaderStep { name, args: out })
+    }
+
+    /// A function that the loader runs: only its type is known here.
+    pub(crate) fn loader_step(&mut self, decl: &'a Function, step: &str, frame: &Env<'a>, place: Place) -> R<Value<'a>> {
+        if self.top().graph.name != "pipeline" {
+            self.err(
+                Diagnostic::new("E0410", format!("`{step}` is a step of an `input`"), place, "not in a graph")
+                    .help("write it after `from`: the loader runs it on each sample"),
+            );
+            return Err(Bad);
+        }
+        let Some(ty) = &decl.result else { return Err(Bad) };
+        let (name, dims): (_, &'a [uad_grammar::ast::DimItem]) = match &ty.kind {
+            TypeKind::Tensor(n, d) => (n, d),
+            TypeKind::Name(n) => (n, &[]),
+            _ => return Err(Bad),
+        };
+        let (dtype, unit) = match self.head(&name.text, frame.module, place)? {
+            Head::DType(d) => (d, None),
+            Head::Unit(u, d) => (d, Some(u)),
+            Head::Alias(..) | Head::Word(_) | Head::Generic => (DType::F32, None),
+        };
+        let mut shape = Vec::new();
+        for d in dims {
+            match d {
+                uad_grammar::ast::DimItem::Expr(e) => shape.push(self.dim_of(e, frame)?),
+                _ => {
+                    self.fresh += 1;
+                    shape.push(Dim::name(&format!("_{}", self.fresh)));
+                }
+            }
+        }
+        let leaf = self.add(Op::Input("step".into()), &[], TensorType::new(dtype, shape), place)?;
+        let _ = Use::Result;
+        Ok(Value::Tensor(Tensor { unit, ..leaf }))
+    }
+}

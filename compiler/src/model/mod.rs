@@ -1,0 +1,790 @@
+//! From syntax trees to a typed model: one graph per entry, by abstract evaluation.
+//!
+//! In: texts, and what a user chose. Out: a [`Model`] and diagnostics. Invariants: functions, blocks and `repeat` are
+//! inlined with their parameters known; nothing is solved backwards; work is bounded; one mistake gives one message.
+//! Imports: the grammar, diagnostics, graphs, sources.
+
+mod body;
+mod builtin;
+mod call;
+mod detector;
+mod emit;
+mod eval;
+mod input;
+mod modules;
+mod number;
+mod ops;
+mod origin;
+mod prelude;
+mod print;
+mod stage;
+mod types;
+mod value;
+mod view;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use uad_grammar::ast::{Expr, ItemKind, Name, Span, StmtKind};
+use uad_plan::{DType, StoredKind};
+
+use crate::diag::{Diagnostic, Place, Severity};
+use crate::graph::{Graph, Op, TensorType};
+use crate::source::{Files, Loader};
+
+pub use stage::pattern_matches;
+
+use emit::Level;
+use modules::Module;
+use value::{Bad, Env, R, Tensor, Value};
+
+/// What a user chose beside the text.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Which detector; the file's last one if not given and there are several.
+    pub detector: Option<String>,
+    /// `--set name=value`: parameters and slots, as text.
+    pub set: Vec<(String, String)>,
+    /// Lets (by path) that are fed as inputs instead of computed, with dtype and shape.
+    pub feed: BTreeMap<String, (DType, Vec<i64>)>,
+}
+
+/// A static value as data.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Static {
+    /// An integer.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// A truth.
+    Bool(bool),
+    /// A text.
+    Text(String),
+    /// A word of a setting: `train`, the name of a value.
+    Word(String),
+    /// A list or record.
+    List(Vec<Static>),
+    /// `adam(lr: 1e-3)`.
+    Rule(RuleInfo),
+    /// What only a run knows, or a function: as text.
+    Other(String),
+}
+
+/// A name and arguments: optimisers, schedules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleInfo {
+    /// Its name.
+    pub name: String,
+    /// Arguments by parameter, defaults filled in; by position (`0`, `1`) where no declaration is known.
+    pub args: Vec<(String, Static)>,
+}
+
+/// A parameter with its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamInfo {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Static,
+}
+
+/// One step of the loader.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderStep {
+    /// The name in `@loader("…")`.
+    pub name: String,
+    /// Arguments by parameter name.
+    pub args: Vec<(String, Static)>,
+}
+
+/// An input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputInfo {
+    /// Its name.
+    pub name: String,
+    /// Type of a batch.
+    pub ty: TensorType,
+    /// Source: `rgb`, `class`, …; `fed` for a `let` that is fed.
+    pub source: String,
+    /// Unit tag.
+    pub unit: Option<String>,
+    /// Steps of the loader, in order.
+    pub pipeline: Vec<LoaderStep>,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// Where foreign weights have their names from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignNames {
+    /// The text of `@weights`.
+    pub name: String,
+    /// Path of the instance that carries it: names of the map come after it.
+    pub prefix: String,
+}
+
+/// A weight or state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredInfo {
+    /// Instance path.
+    pub path: String,
+    /// Weight or state.
+    pub kind: StoredKind,
+    /// Element type and closed shape.
+    pub ty: TensorType,
+    /// Where it is declared.
+    pub place: Place,
+    /// The expression of the detector that makes its instance, or the declaration.
+    pub site: Place,
+    /// All uses are `frozen`.
+    pub frozen: bool,
+    /// It has a first value.
+    pub initialised: bool,
+    /// The map of foreign names: of the outermost block that has one.
+    pub names: Option<ForeignNames>,
+}
+
+/// One optimiser group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupInfo {
+    /// Patterns as written; empty: all that is not frozen.
+    pub over: Vec<String>,
+    /// Where they stand.
+    pub places: Vec<Place>,
+    /// The optimiser.
+    pub optimiser: RuleInfo,
+    /// Weights, by path: the first group that matches has a weight.
+    pub weights: Vec<String>,
+}
+
+/// What a stage minimises.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Minimise {
+    /// The loss as written; the entry's output is called `loss`.
+    pub loss: String,
+    /// Groups in order.
+    pub groups: Vec<GroupInfo>,
+    /// Where.
+    pub place: Place,
+}
+
+/// A stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageInfo {
+    /// Entry name: the stage's, after the path of its detector.
+    pub name: String,
+    /// Where.
+    pub place: Place,
+    /// What it minimises.
+    pub minimise: Option<Minimise>,
+    /// Settings in order.
+    pub settings: Vec<(String, Static)>,
+    /// States it writes.
+    pub writes: Vec<String>,
+    /// Weights and states it reads.
+    pub reads: Vec<String>,
+    /// Outputs of every batch that the finishing entry takes as inputs, stacked over the pass.
+    pub collects: Vec<String>,
+    /// The finishing entry, where the stage uses `all`.
+    pub finish: Option<String>,
+}
+
+/// A typed detector.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// The detector's name.
+    pub name: String,
+    /// Parameters with their values.
+    pub params: Vec<ParamInfo>,
+    /// Inputs that an entry reads.
+    pub inputs: Vec<InputInfo>,
+    /// Weights and states that an entry reads or writes.
+    pub stored: Vec<StoredInfo>,
+    /// Stages in the order they run.
+    pub stages: Vec<StageInfo>,
+    /// `init`, the stages' entries in order, `score`.
+    pub entries: Vec<Graph>,
+    /// Paths of instances, in the order they were met.
+    pub instances: Vec<String>,
+}
+
+impl Model {
+    /// The entry of a name.
+    pub fn entry(&self, name: &str) -> Option<&Graph> {
+        self.entries.iter().find(|g| g.name == name)
+    }
+}
+
+impl Static {
+    fn of(v: &Value) -> Static {
+        match v {
+            Value::Int(d) => d.as_int().map_or_else(|| Static::Other(d.to_string()), Static::Int),
+            Value::Float(x) => Static::Float(*x),
+            Value::Ratio(_) => number::as_f64(v).map_or(Static::Other("a number".into()), Static::Float),
+            Value::Bool(b) => Static::Bool(*b),
+            Value::Text(t) => Static::Text(t.to_string()),
+            Value::List(l) => Static::List(l.iter().map(Static::of).collect()),
+            Value::Record(l) => Static::List(l.iter().map(|f| Static::of(&f.1)).collect()),
+            Value::Rule(r) => Static::Rule(RuleInfo {
+                name: r.name.to_string(),
+                args: r.args.iter().map(|(n, v)| (n.to_string(), Static::of(v))).collect(),
+            }),
+            v => Static::Other(v.kind().to_string()),
+        }
+    }
+}
+
+/// Which entry is being elaborated.
+pub(crate) enum EntryKind<'a> {
+    Score,
+    Stage {
+        /// Patterns of what it trains, if it minimises.
+        trains: Option<Vec<&'a str>>,
+    },
+    Scratch,
+}
+
+/// What the analyses need beside the model.
+#[derive(Default)]
+pub(crate) struct Facts {
+    /// Where draws stand, by site.
+    pub draws: HashMap<String, Place>,
+    /// Where nodes were asked for, by entry.
+    pub places: HashMap<String, Vec<Place>>,
+    /// Where outputs of the score stand.
+    pub outputs: Vec<(String, Place)>,
+    /// Statements of the root detector that no entry reached: name, place, kind.
+    pub unreached: Vec<(String, Place, &'static str)>,
+    /// Modules of the check that are not of the library: trees, in order.
+    pub trees: Vec<(usize, uad_grammar::ast::File)>,
+}
+
+/// The evaluator.
+pub(crate) struct Ev<'a> {
+    modules: &'a [Module],
+    lines: Vec<(String, Vec<u32>, &'a str)>,
+    choice: &'a Choice,
+    set: &'a [(String, Expr)],
+    set_file: usize,
+    set_module: usize,
+    name: String,
+    detector: &'a str,
+    out: Vec<Diagnostic>,
+    seen: HashSet<(&'static str, Place)>,
+    errors: usize,
+    levels: Vec<Level<'a>>,
+    init: Vec<Level<'a>>,
+    cur: usize,
+    serial: u32,
+    fresh: u32,
+    stored: Vec<StoredInfo>,
+    stored_at: HashMap<String, usize>,
+    inputs: Vec<InputInfo>,
+    params: Vec<ParamInfo>,
+    stages: Vec<StageInfo>,
+    graphs: Vec<Graph>,
+    training: bool,
+    frozen: usize,
+    entry: EntryKind<'a>,
+    depth: usize,
+    calls: usize,
+    steps: usize,
+    nodes: usize,
+    parts: usize,
+    stopped: bool,
+    scratch: bool,
+    each_depth: usize,
+    turn: Vec<usize>,
+    site: Option<String>,
+    draws: HashMap<String, usize>,
+ facts: Facts,
+    traced: HashSet<String>,
+    reached: HashSet<usize>,
+    unreached: HashSet<usize>,
+    carried: Vec<(Env<'a>, String)>,
+    collected: Vec<(String, Tensor<'a>, Place)>,
+    found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
+    frames: Vec<Env<'a>>,
+}
+
+impl<'a> Ev<'a> {
+    /// A place in a module's file.
+    fn at(&self, module: usize, span: Span) -> Place {
+        Place { file: self.modules[module].file, span }
+    }
+
+    /// Reports an error, once per code and place.
+    fn err(&mut self, d: Diagnostic) {
+        self.errors += 1;
+        let key = (d.code, d.labels.first().map_or(Place { file: 0, span: Span::default() }, |l| l.place));
+        if self.scratch && d.code == "E0410" {
+            return;
+        }
+        if self.seen.insert(key) {
+            let mut d = d;
+            // A mistake inside a library function is the caller's more often than not: say where it was called.
+            if d.notes.is_empty()
+                && d.labels.first().is_some_and(|l| l.place.file != self.modules[0].file)
+                && let Some(c) = self.caller()
+            {
+                d.notes.push(format!("in the call at {c}"));
+            }
+            self.out.push(d);
+        }
+    }
+
+    fn warn(&mut self, d: Diagnostic) {
+        let key = (d.code, d.labels.first().map_or(Place { file: 0, span: Span::default() }, |l| l.place));
+        if self.seen.insert(key) {
+            self.out.push(d);
+        }
+    }
+
+    /// Gives up on the whole elaboration, with one message.
+    fn stop<T>(&mut self, place: Place, why: &str) -> R<T> {
+        if !self.stopped {
+            self.stopped = true;
+            self.err(Diagnostic::new("E0215", why, place, "given up here"));
+        }
+        Err(Bad)
+    }
+
+    /// What is in the language and not in the compiler yet.
+    fn not_yet<T>(&mut self, what: &str, place: Place) -> R<T> {
+        self.err(Diagnostic::new("E0701", format!("{what} is not executable yet"), place, "reached here"));
+        Err(Bad)
+    }
+
+    /// `uniad.uad:21`.
+    fn where_is(&self, place: Place) -> String {
+        match self.lines.get(place.file) {
+            Some((name, starts, _)) => {
+                let line = starts.partition_point(|s| *s <= place.span.start);
+                format!("{name}:{}", line.max(1))
+            }
+            None => String::new(),
+        }
+    }
+
+    /// The text at a place.
+    fn text(&self, place: Place) -> &'a str {
+        let Some((_, _, text)) = self.lines.get(place.file) else { return "" };
+        text.get(place.span.start as usize..place.span.end as usize).unwrap_or("")
+    }
+
+    /// The innermost call from the root file on the way to what is being evaluated.
+    fn caller(&self) -> Option<String> {
+        let l = self.levels.get(self.cur)?;
+        let root = &self.lines.get(self.modules[0].file)?.0;
+        let mut at = Some(l.scope);
+        while let Some(s) = at {
+            let scope = &l.graph.scopes[s.0 as usize];
+            if scope.place.rsplit_once(':').is_some_and(|p| p.0 == root) {
+                return Some(scope.place.clone());
+            }
+            at = scope.parent;
+        }
+        None
+    }
+
+    /// A type for messages.
+    fn shown(&self, ty: &TensorType) -> String {
+        ty.to_string()
+    }
+
+    /// What an item's name means as a value.
+    fn item_value(&self, n: &str, module: usize) -> Option<Value<'a>> {
+        let modules = self.modules;
+        let (m, i) = *modules[module].values.get(n)?;
+        Some(Value::Func(match &modules[m].ast.items[i].kind {
+            ItemKind::Fn(f) => value::Func::Fn(std::rc::Rc::new(value::FnValue { decl: f, module: m, hyper: None })),
+            ItemKind::Block(f) => value::Func::Block(f, m),
+            ItemKind::Detector { name, .. } | ItemKind::Variant { name, .. } => value::Func::Detector(m, &name.text),
+            _ => return None,
+        }))
+    }
+
+    /// The library module that has a name.
+    fn who_has(&self, n: &str) -> Option<&'static str> {
+        let heads = [
+            format!("fn {n}("),
+            format!("block {n}("),
+            format!("unit {n}:"),
+            format!("type {n} "),
+            format!("source {n}:"),
+        ];
+        crate::source::LIBRARY.iter().find(|m| heads.iter().any(|h| m.1.contains(h.as_str()))).map(|m| m.0)
+    }
+
+    /// Types and sources need a `use` like everything else.
+    fn implicit(&self, _: &str, _: impl Fn(&Module) -> &HashMap<String, modules::Found>) -> Option<modules::Found> {
+        None
+    }
+
+    fn param_value(&mut self, name: &str, v: &Value<'a>) {
+        if !self.params.iter().any(|p| p.name == name) {
+            self.params.push(ParamInfo { name: name.to_string(), value: Static::of(v) });
+        }
+    }
+}
+
+/// Drops nodes that no output, write or loop needs, and numbers the rest anew.
+pub(crate) fn prune(g: &mut Graph) -> Vec<bool> {
+    let mut live = vec![false; g.nodes.len()];
+    for (_, n) in g.outputs.iter().chain(&g.writes) {
+        live[n.0 as usize] = true;
+    }
+    for i in (0..g.nodes.len()).rev() {
+        if live[i] {
+            for a in &g.nodes[i].args {
+                live[a.0 as usize] = true;
+            }
+        }
+    }
+    let mut to = vec![u32::MAX; g.nodes.len()];
+    let mut next = 0;
+    for (i, l) in live.iter().enumerate() {
+        if *l {
+            to[i] = next;
+            next += 1;
+        }
+    }
+    let mut i = 0;
+    g.nodes.retain(|_| {
+        i += 1;
+        live[i - 1]
+    });
+    for n in &mut g.nodes {
+        for a in &mut n.args {
+            a.0 = to[a.0 as usize];
+        }
+    }
+    g.named.retain(|(_, n)| live[n.0 as usize]);
+    for (_, n) in g.outputs.iter_mut().chain(&mut g.writes).chain(&mut g.named) {
+        n.0 = to[n.0 as usize];
+    }
+    let mut names: Vec<String> = Vec::new();
+    let mut used: HashSet<&uad_plan::Dim> = HashSet::new();
+    for n in &g.nodes {
+        for d in &n.ty.shape {
+            if d.as_int().is_none() && used.insert(d) {
+                names.extend(d.names());
+            }
+        }
+        if let Op::Size(d) = &n.op {
+            names.extend(d.names());
+        }
+    }
+    names.sort();
+    names.dedup();
+    g.dims = names;
+    // Scopes that no node is in go too.
+    let mut kept = vec![false; g.scopes.len()];
+    if let Some(k) = kept.first_mut() {
+        *k = true;
+    }
+    for n in &g.nodes {
+        kept[n.scope.0 as usize] = true;
+    }
+    for i in (0..g.scopes.len()).rev() {
+        if kept[i]
+            && let Some(p) = g.scopes[i].parent
+        {
+            kept[p.0 as usize] = true;
+        }
+    }
+    let mut at = vec![0; g.scopes.len()];
+    let mut next = 0;
+    for (i, k) in kept.iter().enumerate() {
+        at[i] = next;
+        next += u32::from(*k);
+    }
+    let mut i = 0;
+    g.scopes.retain(|_| {
+        i += 1;
+        kept[i - 1]
+    });
+    for s in &mut g.scopes {
+        if let Some(p) = &mut s.parent {
+            p.0 = at[p.0 as usize];
+        }
+    }
+    for n in &mut g.nodes {
+        n.scope.0 = at[n.scope.0 as usize];
+    }
+    live
+}
+
+/// Elaborates a detector of the root file. No model where there is an error.
+pub fn elaborate(
+    files: &mut Files,
+    loader: &dyn Loader,
+    root_path: &str,
+    choice: &Choice,
+) -> (Option<Model>, Vec<Diagnostic>) {
+    let (model, mut out, _) = elaborate_facts(files, loader, root_path, choice);
+    out.sort_by_key(|d| (d.labels.first().map(|l| (l.place.file, l.place.span.start)), d.code));
+    let failed = out.iter().any(|d| d.severity == Severity::Error);
+    (model.filter(|_| !failed), out)
+}
+
+/// [`elaborate`] with what the analyses read.
+pub(crate) fn elaborate_facts(
+    files: &mut Files,
+    loader: &dyn Loader,
+    root_path: &str,
+    choice: &Choice,
+) -> (Option<Model>, Vec<Diagnostic>, Facts) {
+    let (modules, mut out) = modules::load(files, loader, root_path);
+    let set_file = files.files.len();
+    let mut set = Vec::new();
+    for (name, text) in &choice.set {
+        match uad_grammar::parse_expr(text) {
+            Ok(e) => set.push((name.clone(), e)),
+            Err(e) => {
+                let file = files.position("--set").unwrap_or_else(|| files.add("--set", text.clone()));
+                let place = Place { file, span: Span::new(0, text.len()) };
+                out.push(Diagnostic::new("E0001", format!("`--set {name}={text}`: {}", e.message), place, e.label));
+            }
+        }
+    }
+    if !set.is_empty() && files.position("--set").is_none() {
+        let all: Vec<&str> = choice.set.iter().map(|s| s.1.as_str()).collect();
+        files.add("--set", all.join("\n"));
+    }
+    let Some(root) = modules.first() else { return (None, out, Facts::default()) };
+    let detectors: Vec<&Name> = root
+        .ast
+        .items
+        .iter()
+        .filter_map(|i| match &i.kind {
+            ItemKind::Detector { name, .. } | ItemKind::Variant { name, .. } => Some(name),
+            _ => None,
+        })
+        .collect();
+    let detector = match &choice.detector {
+        Some(n) => Some(n.as_str()),
+        // The file's main detector: named like the file, else the last one that is not a variant, else the last.
+        None => {
+            let stem = root_path.rsplit(['/', '\\']).next().unwrap_or("").trim_end_matches(".uad");
+            let last = root.ast.items.iter().rev().find_map(|i| match &i.kind {
+                ItemKind::Detector { name, .. } => Some(name),
+                _ => None,
+            });
+            detectors.iter().find(|n| n.text == stem).copied().or(last).or(detectors.last().copied()).map(|n| n.text.as_str())
+        }
+    };
+    let Some(detector) = detector else { return (None, out, Facts::default()) };
+    let files: &Files = files;
+    let (modules, set) = (&modules, &set);
+    let own: Vec<(usize, uad_grammar::ast::File)> = modules
+        .iter()
+        .filter(|m| !files.files[m.file].0.starts_with("stdlib/"))
+        .map(|m| (m.file, m.ast.clone()))
+        .collect();
+    // Evaluation recurses with the program: its own stack, bounded by the evaluator's depth.
+    let run = move || evaluate(modules, files, choice, set, set_file, detector);
+    let done = std::thread::scope(|s| {
+        match std::thread::Builder::new().name("elaborate".into()).stack_size(1 << 29).spawn_scoped(s, run) {
+            Ok(t) => t.join().ok(),
+            Err(_) => None,
+        }
+    });
+    let Some((model, more, mut facts)) = done else {
+        let place = Place { file: 0, span: Span::default() };
+        out.push(Diagnostic::new("E0215", "the machine has no room for this elaboration", place, ""));
+        return (None, out, Facts::default());
+    };
+    out.extend(more);
+    facts.trees = own;
+    (model, out, facts)
+}
+
+fn evaluate(
+    modules: &[Module],
+    files: &Files,
+    choice: &Choice,
+    set: &[(String, Expr)],
+    set_file: usize,
+    detector: &str,
+) -> (Option<Model>, Vec<Diagnostic>, Facts) {
+    let lines = files
+        .files
+        .iter()
+        .map(|(name, text)| {
+            let mut starts = vec![0u32];
+            starts.extend(text.bytes().enumerate().filter(|b| b.1 == b'\n').map(|b| b.0 as u32 + 1));
+            (name.clone(), starts, text.as_str())
+        })
+        .collect();
+    let mut ev = Ev {
+        modules,
+        lines,
+        choice,
+        set,
+        set_file,
+        set_module: 0,
+        name: detector.to_string(),
+        detector,
+        out: Vec::new(),
+        seen: HashSet::new(),
+        errors: 0,
+        levels: Vec::new(),
+        init: Vec::new(),
+        cur: 0,
+        serial: 0,
+        fresh: 0,
+        stored: Vec::new(),
+        stored_at: HashMap::new(),
+        inputs: Vec::new(),
+        params: Vec::new(),
+        stages: Vec::new(),
+        graphs: Vec::new(),
+        training: false,
+        frozen: 0,
+        entry: EntryKind::Scratch,
+        depth: 0,
+        calls: 0,
+        steps: 0,
+        nodes: 0,
+        parts: 0,
+        stopped: false,
+        scratch: false,
+        each_depth: 0,
+        turn: Vec::new(),
+        site: None,
+        draws: HashMap::new(),
+        facts: Facts::default(),
+        traced: HashSet::new(),
+        reached: HashSet::new(),
+        unreached: HashSet::new(),
+        carried: Vec::new(),
+        collected: Vec::new(),
+        found: Vec::new(),
+        frames: Vec::new(),
+    };
+    let init = ev.level("init", false);
+    ev.init = vec![init];
+    let score = ev.score_entry();
+    // Detectors inside come first; they were met on the way to the score.
+    let inner: Vec<(String, std::rc::Rc<value::Part>)> = std::mem::take(&mut ev.found);
+    for (path, part) in &inner {
+        for s in part.body {
+            if let StmtKind::Stage { name, parts } = &s.kind {
+                ev.stage_entry(path, &name.text, parts);
+            }
+        }
+    }
+    drop(inner);
+    if let Ok(root) = ev.begin("stages", EntryKind::Scratch) {
+        for s in root.body {
+            if let StmtKind::Stage { name, parts } = &s.kind {
+                ev.stage_entry("", &name.text, parts);
+            }
+        }
+    }
+    ev.rest_entry();
+    let (model, facts) = ev.model(score);
+    // Local functions hold the frames that hold them.
+    for f in ev.frames.drain(..) {
+        f.vars.borrow_mut().clear();
+        f.part.borrow_mut().take();
+    }
+    (model, ev.out, facts)
+}
+
+impl<'a> Ev<'a> {
+    fn model(&mut self, score: Option<Graph>) -> (Option<Model>, Facts) {
+        let mut facts = std::mem::take(&mut self.facts);
+        let mut entries = std::mem::take(&mut self.graphs);
+        entries.extend(score);
+        let mut reads: HashSet<String> = HashSet::new();
+        let mut fed: HashSet<String> = HashSet::new();
+        for g in &entries {
+            leaves(g, &mut reads, &mut fed);
+            reads.extend(g.writes.iter().map(|w| w.0.clone()));
+        }
+        let mut stored = std::mem::take(&mut self.stored);
+        stored.retain(|s| reads.contains(&s.path));
+        let mut stages = std::mem::take(&mut self.stages);
+        for s in &mut stages {
+            let mut r: HashSet<String> = HashSet::new();
+            for g in entries.iter().filter(|g| g.name == s.name || Some(&g.name) == s.finish.as_ref()) {
+                leaves(g, &mut r, &mut HashSet::new());
+            }
+            s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
+            let trained: Vec<&StoredInfo> = stored
+                .iter()
+                .filter(|t| t.kind == StoredKind::Weight && !t.frozen && r.contains(&t.path))
+                .collect();
+            if let Some(m) = &mut s.minimise {
+                for t in trained {
+                    let hit = |g: &&mut GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, &t.path));
+                    if let Some(g) = m.groups.iter_mut().find(hit) {
+                        g.weights.push(t.path.clone());
+                    }
+                }
+            }
+        }
+        let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
+        init.writes.retain(|w| reads.contains(&w.0));
+        prune(&mut init);
+        entries.insert(0, init);
+        let mut inputs = std::mem::take(&mut self.inputs);
+        inputs.retain(|i| fed.contains(&i.name));
+        let mut instances: Vec<String> = Vec::new();
+        let mut known: HashSet<&str> = HashSet::new();
+        for s in &stored {
+            for (n, _) in s.path.match_indices('.') {
+                if known.insert(&s.path[..n]) {
+                    instances.push(s.path[..n].to_string());
+                }
+            }
+        }
+        for m in self.modules {
+            for i in &m.ast.items {
+                let ItemKind::Detector { body, .. } = &i.kind else { continue };
+                for s in body {
+                    if self.unreached.contains(&(std::ptr::from_ref(s) as usize)) {
+                        let what = match &s.kind {
+                            StmtKind::Param(..) => "parameter",
+                            StmtKind::Slot { .. } => "slot",
+                            StmtKind::Input { .. } => "input",
+                            StmtKind::Let { .. } => "let",
+                            StmtKind::Weight(..) => "weight",
+                            StmtKind::State(..) => "state",
+                            _ => continue,
+                        };
+                        for n in detector::declared(s) {
+                            facts.unreached.push((n.text.clone(), Place { file: m.file, span: n.span }, what));
+                        }
+                    }
+                }
+            }
+        }
+        let model = Model {
+            name: self.detector.to_string(),
+            params: std::mem::take(&mut self.params),
+            inputs,
+            stored,
+            stages,
+            entries,
+            instances,
+        };
+        (Some(model), facts)
+    }
+}
+
+/// Weights, states and inputs that a graph reads; bodies of loops read through captures only.
+fn leaves(g: &Graph, stored: &mut HashSet<String>, inputs: &mut HashSet<String>) {
+    for n in &g.nodes {
+        match &n.op {
+            Op::Weight(p) | Op::State(p) => {
+                stored.insert(p.clone());
+            }
+            Op::Input(p) => {
+                inputs.insert(p.clone());
+            }
+            _ => {}
+        }
+    }
+}

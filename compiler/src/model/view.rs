@@ -1,0 +1,851 @@
+//! Views `x[b c h w -> b (h w) c]`, indexing, and shapes in brackets.
+//!
+//! In: a tensor and a pattern or index items. Out: permutes, reshapes, expansions, slices and gathers. Invariants: a
+//! view keeps the unit; every axis on the left stands on the right, or is 1. Imports: values, emission.
+
+use std::rc::Rc;
+
+use uad_grammar::ast::{Expr, ExprKind, IndexItem, ViewAxis, ViewSide};
+use uad_plan::{DType, Dim, Relation};
+
+use crate::diag::{Diagnostic, Place};
+use crate::graph::{Op, TensorType};
+
+use super::Ev;
+use super::value::{Bad, Env, Func, R, Tensor, Value};
+
+/// One axis of a pattern after groups are opened.
+#[derive(Clone, Debug)]
+enum Atom<'a> {
+    Name(&'a str, Place),
+    Int(i64, Place),
+    /// Number of axes it stands for.
+    Rest(Place),
+}
+
+/// An axis of a pattern: its atoms, and whether they stood in parentheses.
+type Axis<'a> = (Vec<Atom<'a>>, bool);
+
+/// One side of a pattern.
+type Side<'a> = Vec<Axis<'a>>;
+
+impl<'a> Ev<'a> {
+    fn side(&mut self, s: &'a ViewSide, env: &Env<'a>) -> R<Side<'a>> {
+        let mut out = Vec::new();
+        for a in &s.axes {
+            out.push(match a {
+                ViewAxis::Group(inner, _) => {
+                    let mut atoms = Vec::new();
+                    self.atoms(inner, env, &mut atoms, 0)?;
+                    (atoms, true)
+                }
+                a => {
+                    let mut atoms = Vec::new();
+                    self.atoms(std::slice::from_ref(a), env, &mut atoms, 0)?;
+                    (atoms, false)
+                }
+            });
+        }
+        Ok(out)
+    }
+
+    fn atoms(&mut self, axes: &'a [ViewAxis], env: &Env<'a>, out: &mut Vec<Atom<'a>>, depth: usize) -> R<()> {
+        for a in axes {
+            match a {
+                ViewAxis::Name(n) => out.push(Atom::Name(&n.text, self.at(env.module, n.span))),
+                ViewAxis::Int(i, s) => out.push(Atom::Int(*i, self.at(env.module, *s))),
+                ViewAxis::Rest(s) => out.push(Atom::Rest(self.at(env.module, *s))),
+                ViewAxis::Group(inner, s) => {
+                    if depth > 16 {
+                        let p = self.at(env.module, *s);
+                        self.err(Diagnostic::new("E0208", "groups are nested too deeply", p, "here"));
+                        return Err(Bad);
+                    }
+                    self.atoms(inner, env, out, depth + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `...` of the enclosing signature.
+    fn rest_of(&self, env: &Env<'a>) -> Option<Vec<Dim>> {
+        let mut at = Some(env.clone());
+        while let Some(f) = at {
+            if let Some(r) = f.rest.borrow().as_ref() {
+                return Some(r.clone());
+            }
+            at = f.parent.clone();
+        }
+        None
+    }
+
+    fn view_error<T>(&mut self, text: String, at: Place, label: String, base: Place, ty: &TensorType) -> R<T> {
+        let mut d = Diagnostic::new("E0208", text, at, label);
+        if base != at {
+            d = d.label(base, format!("is {ty}"));
+        }
+        self.err(d);
+        Err(Bad)
+    }
+
+    /// `v[left -> right]`.
+    pub(crate) fn view(
+        &mut self,
+        v: &Value<'a>,
+        left: &'a ViewSide,
+        right: &'a ViewSide,
+        env: &Env<'a>,
+        base: Place,
+        place: Place,
+    ) -> R<Value<'a>> {
+        let Value::Tensor(t) = v else {
+            if matches!(v, Value::Poison) {
+                return Err(Bad);
+            }
+            let is = self.describe(v);
+            self.err(Diagnostic::new("E0201", "a view is of a tensor", base, format!("this is {is}")));
+            return Err(Bad);
+        };
+        let ty = self.ty(t);
+        let lp = self.at(env.module, left.span);
+        let (ls, rs) = (self.side(left, env)?, self.side(right, env)?);
+        let lone = |g: &Axis| matches!(g, (atoms, false) if matches!(atoms.as_slice(), [Atom::Rest(_)]));
+        let open = ls.iter().position(lone);
+        let rank = ty.shape.len();
+        let fixed = ls.len() - usize::from(open.is_some());
+        if if open.is_some() { rank < fixed } else { rank != fixed } {
+            return self.view_error(
+                format!("the pattern has {fixed} axes, the value {rank}"),
+                lp,
+                format!("{fixed} axes"),
+                base,
+                &ty,
+            );
+        }
+        let extra = rank - fixed;
+        // Left: atoms with their dims.
+        let mut names: Vec<(&'a str, Dim)> = Vec::new();
+        let mut atoms: Vec<(Option<&'a str>, Dim)> = Vec::new();
+        let mut rest: Option<Vec<Dim>> = None;
+        let mut axis = 0;
+        for g in &ls {
+            if lone(g) {
+                let dims = ty.shape[axis..axis + extra].to_vec();
+                atoms.extend(dims.iter().map(|d| (Some("..."), d.clone())));
+                rest = Some(dims);
+                axis += extra;
+                continue;
+            }
+            self.open_group(&g.0, &ty, axis, env, base, &mut names, &mut atoms, &mut rest)?;
+            axis += 1;
+        }
+        self.place_view(t, &ty, &atoms, &names, rest, &ls, &rs, env, base, place)
+    }
+
+    fn open_group(
+        &mut self,
+        g: &[Atom<'a>],
+        ty: &TensorType,
+        axis: usize,
+        env: &Env<'a>,
+        base: Place,
+        names: &mut Vec<(&'a str, Dim)>,
+        atoms: &mut Vec<(Option<&'a str>, Dim)>,
+        rest: &mut Option<Vec<Dim>>,
+    ) -> R<()> {
+        let whole = ty.shape[axis].clone();
+        let mut known = Dim::int(1);
+        let mut unknown: Option<(usize, &'a str, Place)> = None;
+        let start = atoms.len();
+        let mut at = base;
+        for a in g {
+            match a {
+                Atom::Int(i, p) => {
+                    at = *p;
+                    known = known.mul(&Dim::int(*i)).map_err(|e| self.dim_error(e, *p))?;
+                    atoms.push((None, Dim::int(*i)));
+                }
+                Atom::Rest(p) => {
+                    at = *p;
+                    let dims = match rest.clone().or_else(|| self.rest_of(env)) {
+                        Some(d) => d,
+                        None => {
+                            return self.view_error(
+                                "`...` inside a group has no meaning here".into(),
+                                *p,
+                                "no `...` in this signature".into(),
+                                base,
+                                ty,
+                            );
+                        }
+                    };
+                    for d in &dims {
+                        known = known.mul(d).map_err(|e| self.dim_error(e, *p))?;
+                        atoms.push((Some("..."), d.clone()));
+                    }
+                    *rest = Some(dims);
+                }
+                Atom::Name(n, p) => {
+                    at = *p;
+                    if names.iter().any(|k| k.0 == *n) || unknown.is_some_and(|u| u.1 == *n) {
+                        return self.view_error(
+                            format!("`{n}` stands on the left twice"),
+                            *p,
+                            "again here".into(),
+                            base,
+                            ty,
+                        );
+                    }
+                    match self.known_dim(n, env)? {
+                        Some((d, _)) => {
+                            // A lone name whose known value does not fit is named anew only in groups; here it is wrong.
+                            known = known.mul(&d).map_err(|e| self.dim_error(e, *p))?;
+                            atoms.push((Some(n), d.clone()));
+                            names.push((n, d));
+                        }
+                        None if unknown.is_none() => {
+                            unknown = Some((atoms.len(), n, *p));
+                            atoms.push((Some(n), Dim::int(0)));
+                        }
+                        None => {
+                            return self.view_error(
+                                format!("neither `{}` nor `{n}` is known", unknown.map_or("", |u| u.1)),
+                                *p,
+                                "one of a group may be unknown".into(),
+                                base,
+                                ty,
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        if let Some((n, name, p)) = unknown {
+            let d = if known.is(1) {
+                whole.clone()
+            } else {
+                if known.is(0) {
+                    return self.view_error("a group of nothing".into(), p, "0 elements".into(), base, ty);
+                }
+                let rem = whole.rem(&known).map_err(|e| self.dim_error(e, p))?;
+                match whole.exact_div(&known) {
+                    Some(d) => d,
+                    None if rem.is(0) => whole.floor_div(&known).map_err(|e| self.dim_error(e, p))?,
+                    None if rem.as_int().is_some() => {
+                        return self.view_error(
+                            format!("{whole} is not a multiple of {known}"),
+                            p,
+                            format!("`{name}` would be {whole} / {known}"),
+                            base,
+                            ty,
+                        );
+                    }
+                    None => {
+                        self.require(&rem, Relation::Eq, &Dim::int(0), "a group must divide its axis", p);
+                        whole.floor_div(&known).map_err(|e| self.dim_error(e, p))?
+                    }
+                }
+            };
+            atoms[n].1 = d.clone();
+            names.push((name, d));
+            return Ok(());
+        }
+        if known == whole {
+            return Ok(());
+        }
+        let decided = known.sub(&whole).ok().and_then(|d| d.as_int()).is_some();
+        if decided {
+            let origin = String::new();
+            let text = match g {
+                [Atom::Name(n, _)] => format!("`{n}` is {known} here"),
+                [Atom::Int(i, _)] => format!("{i} is expected"),
+                _ => format!("the group is {known}"),
+            };
+            let d = Diagnostic::new("E0203", "dimensions differ", at, text)
+                .label(base, format!("axis {axis} of {ty} is {whole}{origin}"));
+            self.err(d);
+            return Err(Bad);
+        }
+        self.require(&known, Relation::Eq, &whole, "a view must fit its value", at);
+        let _ = start;
+        Ok(())
+    }
+
+    fn place_view(
+        &mut self,
+        t: &Tensor<'a>,
+        ty: &TensorType,
+        atoms: &[(Option<&'a str>, Dim)],
+        names: &[(&'a str, Dim)],
+        rest: Option<Vec<Dim>>,
+        ls: &Side<'a>,
+        rs: &Side<'a>,
+        env: &Env<'a>,
+        base: Place,
+        place: Place,
+    ) -> R<Value<'a>> {
+        // Right: for every atom, the left atom it takes, or a new dim.
+        let mut order: Vec<Option<usize>> = Vec::new();
+        let mut dims: Vec<Dim> = Vec::new();
+        let mut groups: Vec<usize> = Vec::new();
+        let mut labels: Vec<&'a str> = Vec::new();
+        let mut taken = vec![false; atoms.len()];
+        for (g, grouped) in rs {
+            let before = dims.len();
+            let mut lone_rest = false;
+            for a in g {
+                match a {
+                    Atom::Int(i, p) => {
+                        if *i < 0 {
+                            return self.view_error("a negative extent".into(), *p, "here".into(), base, ty);
+                        }
+                        order.push(None);
+                        dims.push(Dim::int(*i));
+                    }
+                    Atom::Rest(p) => {
+                        lone_rest = !grouped;
+                        let found: Vec<usize> = (0..atoms.len()).filter(|n| atoms[*n].0 == Some("...")).collect();
+                        if rest.is_some() {
+                            for n in found {
+                                taken[n] = true;
+                                order.push(Some(n));
+                                dims.push(atoms[n].1.clone());
+                            }
+                        } else {
+                            match self.rest_of(env) {
+                                Some(r) => {
+                                    for d in r {
+                                        order.push(None);
+                                        dims.push(d);
+                                    }
+                                }
+                                None => {
+                                    return self.view_error(
+                                        "`...` stands on the right only".into(),
+                                        *p,
+                                        "not on the left".into(),
+                                        base,
+                                        ty,
+                                    );
+                                }
+                            }
+                        }
+                    }
+                    Atom::Name(n, p) => {
+                        let left = (0..atoms.len()).find(|k| atoms[*k].0 == Some(n));
+                        match left {
+                            Some(k) if taken[k] => {
+                                return self.view_error(
+                                    format!("`{n}` stands on the right twice"),
+                                    *p,
+                                    "again here".into(),
+                                    base,
+                                    ty,
+                                );
+                            }
+                            Some(k) => {
+                                taken[k] = true;
+                                order.push(Some(k));
+                                dims.push(atoms[k].1.clone());
+                            }
+                            None => match self.known_dim(n, env)? {
+                                Some((d, _)) => {
+                                    order.push(None);
+                                    dims.push(d);
+                                }
+                                None => {
+                                    let mut d = Diagnostic::new(
+                                        "E0208",
+                                        format!("`{n}` is neither on the left nor known"),
+                                        *p,
+                                        "unknown",
+                                    )
+                                    .label(base, format!("is {ty}"));
+                                    d.help =
+                                        crate::diag::nearest::did_you_mean(n, names.iter().map(|k| k.0)).or_else(|| {
+                                            Some("a name on the right only must be a dim or an integer in scope".into())
+                                        });
+                                    self.err(d);
+                                    return Err(Bad);
+                                }
+                            },
+                        }
+                    }
+                }
+            }
+            if lone_rest {
+                // Each axis of `...` stays an axis.
+                for _ in before..dims.len() {
+                    groups.push(1);
+                    labels.push("");
+                }
+            } else {
+                groups.push(dims.len() - before);
+                labels.push(match g.as_slice() {
+                    [Atom::Name(n, _)] => n,
+                    _ => "",
+                });
+            }
+        }
+        for (k, (name, d)) in atoms.iter().enumerate() {
+            if taken[k] || d.is(1) {
+                continue;
+            }
+            let what = name.map_or(format!("`{d}`"), |n| format!("`{n}`"));
+            let at = ls
+                .iter()
+                .flat_map(|g| &g.0)
+                .find_map(|a| match (a, name) {
+                    (Atom::Name(n, p), Some(m)) if n == m => Some(*p),
+                    (Atom::Int(i, p), None) if d.is(*i) => Some(*p),
+                    (Atom::Rest(p), Some("...")) => Some(*p),
+                    _ => None,
+                })
+                .unwrap_or(place);
+            return self.view_error(
+                format!("{what} is on the left only"),
+                at,
+                format!("its {d} elements go nowhere"),
+                base,
+                ty,
+            );
+        }
+        // Reshape to the kept atoms, permute, expand, reshape to groups.
+        let kept: Vec<usize> = (0..atoms.len()).filter(|k| taken[*k]).collect();
+        let opened: Vec<Dim> = kept.iter().map(|k| atoms[*k].1.clone()).collect();
+        let mut x = self.reshaped(t, opened, place)?;
+        let perm: Vec<usize> =
+            order.iter().flatten().map(|k| kept.iter().position(|q| q == k).unwrap_or(0)).collect();
+        if perm.windows(2).any(|w| w[0] > w[1]) {
+            x = self.op(Op::Permute(perm), &[&x], place)?;
+        }
+        if order.iter().any(Option::is_none) {
+            let axes: Vec<usize> = (0..order.len()).filter(|n| order[*n].is_some()).collect();
+            let full = TensorType::new(ty.dtype, dims.clone());
+            self.countable(&full, place)?;
+            x = self.add(Op::Expand { axes }, &[&x], full, place)?;
+        }
+        let mut shape = Vec::new();
+        let mut n = 0;
+        for g in groups {
+            shape.push(Dim::product(&dims[n..n + g]).map_err(|e| self.dim_error(e, place))?);
+            n += g;
+        }
+        x = self.reshaped(&x, shape, place)?;
+        x.unit = t.unit;
+        x.labels = Some(labels.into());
+        Ok(Value::Tensor(x))
+    }
+
+    /// The number of elements of a type must be a number.
+    pub(crate) fn countable(&mut self, ty: &TensorType, place: Place) -> R<()> {
+        match Dim::product(&ty.shape) {
+            Ok(n) if n.as_int().is_none_or(|n| n < 1 << 44) => Ok(()),
+            _ => {
+                self.err(Diagnostic::new("E0215", "a tensor of more elements than any machine holds", place, ""));
+                Err(Bad)
+            }
+        }
+    }
+
+    /// The same elements in another shape.
+    pub(crate) fn reshaped(&mut self, t: &Tensor<'a>, shape: Vec<Dim>, place: Place) -> R<Tensor<'a>> {
+        let ty = self.ty(t);
+        if ty.shape == shape {
+            return Ok(t.clone());
+        }
+        let (a, b) = match (Dim::product(&ty.shape), Dim::product(&shape)) {
+            (Ok(a), Ok(b)) => (a, b),
+            (Err(e), _) | (_, Err(e)) => return Err(self.dim_error(e, place)),
+        };
+        if a != b && a.sub(&b).ok().and_then(|d| d.as_int()).is_none() {
+            // Equal under a requirement that was left to the binding: write the first differing axis as what it must be.
+            if ty.shape.len() == shape.len() {
+                return self.retype(t, shape, "a view must fit its value", place);
+            }
+            return self.resplit(t, &ty, shape, place);
+        }
+        self.add(Op::Reshape, &[t], TensorType::new(ty.dtype, shape), place)
+    }
+
+    /// A reshape whose equality of element counts the binding decides: the last axis that differs is written anew.
+    fn resplit(&mut self, t: &Tensor<'a>, ty: &TensorType, shape: Vec<Dim>, place: Place) -> R<Tensor<'a>> {
+        let (mut from, mut to) = (0, 0);
+        let mut mid = Vec::new();
+        let mut regular = true;
+        while from < ty.shape.len() && to < shape.len() {
+            if ty.shape[from] == shape[to] {
+                mid.push(shape[to].clone());
+                (from, to) = (from + 1, to + 1);
+                continue;
+            }
+            // One old axis against a run of new ones, until the ends agree.
+            let left_old = ty.shape.len() - from - 1;
+            let run = shape.len().saturating_sub(to + left_old).max(1);
+            let d = Dim::product(&shape[to..to + run]).map_err(|e| self.dim_error(e, place))?;
+            mid.push(d);
+            (from, to) = (from + 1, to + run);
+        }
+        regular &= from == ty.shape.len() && to == shape.len();
+        if !regular {
+            return self.not_yet("a view whose split only a binding can check", place).map(|_: Value<'a>| t.clone());
+        }
+        let t = self.retype(t, mid, "a view must fit its value", place)?;
+        self.add(Op::Reshape, &[&t], TensorType::new(ty.dtype, shape), place)
+    }
+
+    /// `base[items]` as written: shapes of the prelude, then indexing.
+    pub(crate) fn index_expr(
+        &mut self,
+        base: &'a Expr,
+        items: &'a [IndexItem],
+        env: &Env<'a>,
+        place: Place,
+    ) -> R<Value<'a>> {
+        if let Some(name) = self.shaped_name(base, env) {
+            let (shape, like) = self.shape_items(items, env)?;
+            return self.shaped(name, shape, like, Vec::new(), place);
+        }
+        let v = self.eval(base, env)?;
+        self.index_value(&v, items, env, self.at(env.module, base.span), place)
+    }
+
+    /// The name of a function that takes a shape in brackets.
+    pub(crate) fn shaped_name(&mut self, base: &'a Expr, env: &Env<'a>) -> Option<&'static str> {
+        let full = match &base.kind {
+            ExprKind::Name(n) => {
+                let mut at = Some(env.clone());
+                while let Some(f) = at {
+                    if let Some(s) = f.slot(n) {
+                        if let super::value::Slot::Known(v) = s
+                            && !matches!(v, Value::Func(_))
+                        {
+                            return None;
+                        }
+                        break;
+                    }
+                    at = f.parent.clone();
+                }
+                n.clone()
+            }
+            ExprKind::Dot(b, f) => match &b.kind {
+                ExprKind::Name(n) if n == "random" || n == "fixed" => format!("{n}.{}", f.text),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        super::prelude::shaped(&full)
+    }
+
+    /// The shape in brackets, and the value of `like`.
+    pub(crate) fn shape_items(
+        &mut self,
+        items: &'a [IndexItem],
+        env: &Env<'a>,
+    ) -> R<(Vec<Dim>, Option<Tensor<'a>>)> {
+        let mut shape = Vec::new();
+        let mut like = None;
+        for i in items {
+            match i {
+                IndexItem::Expr(e) => {
+                    let place = self.at(env.module, e.span);
+                    let v = match &e.kind {
+                        ExprKind::Name(n) => match self.known_dim(n, env)? {
+                            Some((d, _)) => Value::Int(d),
+                            None => self.eval(e, env)?,
+                        },
+                        _ => self.eval(e, env)?,
+                    };
+                    match v {
+                        Value::List(l) => {
+                            for v in l.iter() {
+                                shape.push(self.whole(v, place, "a dimension")?);
+                            }
+                        }
+                        v => shape.push(self.whole(&v, place, "a dimension")?),
+                    }
+                    if shape.last().and_then(Dim::as_int).is_some_and(|d| d < 0) {
+                        self.err(Diagnostic::new("E0209", "a negative dimension", place, "is negative"));
+                        return Err(Bad);
+                    }
+                }
+                IndexItem::Rest(_, s) => match self.rest_of(env) {
+                    Some(r) => shape.extend(r),
+                    None => {
+                        let p = self.at(env.module, *s);
+                        self.err(Diagnostic::new("E0101", "there is no `...` in this signature", p, "unknown"));
+                        return Err(Bad);
+                    }
+                },
+                IndexItem::Like(e) => {
+                    let place = self.at(env.module, e.span);
+                    match self.eval(e, env)? {
+                        Value::Tensor(t) => {
+                            shape.extend(self.ty(&t).shape);
+                            like = Some(t);
+                        }
+                        v if v.is_number() => {}
+                        v => {
+                            let is = self.describe(&v);
+                            self.err(Diagnostic::new("E0201", "`like` takes a tensor", place, format!("this is {is}")));
+                            return Err(Bad);
+                        }
+                    }
+                }
+                IndexItem::Full(s) | IndexItem::New(s) => {
+                    let p = self.at(env.module, *s);
+                    self.err(Diagnostic::new("E0201", "a shape is made of dimensions", p, "not a dimension"));
+                    return Err(Bad);
+                }
+            }
+        }
+        Ok((shape, like))
+    }
+
+    /// `v[items]`.
+    pub(crate) fn index_value(
+        &mut self,
+        v: &Value<'a>,
+        items: &'a [IndexItem],
+        env: &Env<'a>,
+        base: Place,
+        place: Place,
+    ) -> R<Value<'a>> {
+        match v {
+            Value::List(l) => self.index_list(l, items, env, place),
+            Value::Record(r) => {
+                let l = Rc::new(r.iter().map(|f| f.1.clone()).collect());
+                self.index_list(&l, items, env, place)
+            }
+            Value::Tensor(t) => self.index_tensor(t, items, env, base, place),
+            Value::Poison => Err(Bad),
+            Value::Func(Func::Builtin(n)) if super::prelude::shaped(n).is_some() => {
+                let (shape, like) = self.shape_items(items, env)?;
+                self.shaped(super::prelude::shaped(n).unwrap_or("zeros"), shape, like, Vec::new(), place)
+            }
+            _ => {
+                let is = self.describe(v);
+                self.err(Diagnostic::new("E0201", format!("{} has no elements", v.kind()), base, format!("this is {is}")));
+                Err(Bad)
+            }
+        }
+    }
+
+    fn index_list(
+        &mut self,
+        l: &Rc<Vec<Value<'a>>>,
+        items: &'a [IndexItem],
+        env: &Env<'a>,
+        place: Place,
+    ) -> R<Value<'a>> {
+        let [IndexItem::Expr(e)] = items else {
+            self.err(Diagnostic::new("E0209", "a list has one index", place, "here"));
+            return Err(Bad);
+        };
+        let at = self.at(env.module, e.span);
+        let n = l.len() as i64;
+        if let ExprKind::Range(a, b) = &e.kind {
+            let mut end = |x: &'a Option<Box<Expr>>, default: i64| -> R<i64> {
+                match x {
+                    Some(e) => {
+                        let v = self.eval(e, env)?;
+                        let i = self.closed(&v, at, "an index")?;
+                        Ok(if i < 0 { i + n } else { i })
+                    }
+                    None => Ok(default),
+                }
+            };
+            let (x, y) = (end(a, 0)?, end(b, n)?);
+            if x < 0 || y > n || x > y {
+                self.err(Diagnostic::new("E0209", format!("{x}..{y} is outside a list of {n}"), at, "out of range"));
+                return Err(Bad);
+            }
+            return Ok(Value::List(Rc::new(l[x as usize..y as usize].to_vec())));
+        }
+        let v = self.eval(e, env)?;
+        let i = self.closed(&v, at, "an index of a list")?;
+        let k = if i < 0 { i + n } else { i };
+        match usize::try_from(k).ok().and_then(|k| l.get(k)) {
+            Some(Value::Poison) => Err(Bad),
+            Some(v) => Ok(v.clone()),
+            None => {
+                self.err(Diagnostic::new("E0209", format!("there is no element {i} in a list of {n}"), at, "out of range"));
+                Err(Bad)
+            }
+        }
+    }
+
+    fn index_tensor(
+        &mut self,
+        t: &Tensor<'a>,
+        items: &'a [IndexItem],
+        env: &Env<'a>,
+        base: Place,
+        place: Place,
+    ) -> R<Value<'a>> {
+        let ty = self.ty(t);
+        let rank = ty.shape.len();
+        let used = items.iter().filter(|i| matches!(i, IndexItem::Expr(_) | IndexItem::Full(_))).count();
+        let rests = items.iter().filter(|i| matches!(i, IndexItem::Rest(..))).count();
+        if used > rank || rests > 1 {
+            self.err(
+                Diagnostic::new("E0204", format!("{used} indices for {rank} axes"), place, "too many indices")
+                    .label(base, format!("is {ty}")),
+            );
+            return Err(Bad);
+        }
+        // Slices first, then one gather, then new and dropped axes.
+        let (mut start, mut shape) = (vec![Dim::int(0); rank], ty.shape.clone());
+        let mut out: Vec<Option<usize>> = Vec::new(); // axis of the slice, or a new one
+        let mut gather: Option<(usize, Tensor<'a>, Place)> = None;
+        let mut axis = 0;
+        for item in items {
+            match item {
+                IndexItem::Full(_) => {
+                    out.push(Some(axis));
+                    axis += 1;
+                }
+                IndexItem::New(_) => out.push(None),
+                IndexItem::Rest(..) => {
+                    for _ in 0..rank - used {
+                        out.push(Some(axis));
+                        axis += 1;
+                    }
+                }
+                IndexItem::Like(e) => {
+                    let p = self.at(env.module, e.span);
+                    self.err(Diagnostic::new("E0201", "`like` stands in shapes only", p, "not an index"));
+                    return Err(Bad);
+                }
+                IndexItem::Expr(e) => {
+                    let at = self.at(env.module, e.span);
+                    if let ExprKind::Range(a, b) = &e.kind {
+                        let n = ty.shape[axis].clone();
+                        let lo = match a {
+                            Some(a) => self.bound(a, &n, env)?,
+                            None => Dim::int(0),
+                        };
+                        let hi = match b {
+                            Some(b) => self.bound(b, &n, env)?,
+                            None => n.clone(),
+                        };
+                        self.slice_fits(&lo, &hi, &n, axis, &ty, at, base)?;
+                        shape[axis] = hi.sub(&lo).map_err(|e| self.dim_error(e, at))?;
+                        start[axis] = lo;
+                        out.push(Some(axis));
+                    } else {
+                        match self.eval(e, env)? {
+                            Value::Tensor(i) => {
+                                if gather.is_some() {
+                                    return self.not_yet("two tensors in one index", at);
+                                }
+                                let it = self.ty(&i);
+                                if it.dtype != DType::I32 {
+                                    self.err(
+                                        Diagnostic::new("E0202", "an index is i32", at, format!("is {it}"))
+                                            .help("`cast(x, i32)` converts; `select` chooses by truth values"),
+                                    );
+                                    return Err(Bad);
+                                }
+                                gather = Some((axis, i, at));
+                                out.push(Some(axis));
+                            }
+                            Value::List(l) => {
+                                let mut numbers = Vec::new();
+                                for v in l.iter() {
+                                    numbers.push(self.closed(v, at, "an index")? as f64);
+                                }
+                                let n = TensorType::new(DType::I32, vec![Dim::int(numbers.len() as i64)]);
+                                let i = self.add(Op::Literal(numbers), &[], n, at)?;
+                                gather = Some((axis, i, at));
+                                out.push(Some(axis));
+                            }
+                            Value::Range(lo, hi) => {
+                                let n = ty.shape[axis].clone();
+                                self.slice_fits(&lo, &hi, &n, axis, &ty, at, base)?;
+                                shape[axis] = hi.sub(&lo).map_err(|e| self.dim_error(e, at))?;
+                                start[axis] = lo;
+                                out.push(Some(axis));
+                            }
+                            v => {
+                                let i = self.whole(&v, at, "an index")?;
+                                let n = ty.shape[axis].clone();
+                                let i = if i.as_int().is_some_and(|i| i < 0) {
+                                    n.add(&i).map_err(|e| self.dim_error(e, at))?
+                                } else {
+                                    i
+                                };
+                                let end = i.add(&Dim::int(1)).map_err(|e| self.dim_error(e, at))?;
+                                self.slice_fits(&i, &end, &n, axis, &ty, at, base)?;
+                                start[axis] = i;
+                                shape[axis] = Dim::int(1);
+                            }
+                        }
+                    }
+                    axis += 1;
+                }
+            }
+        }
+        while axis < rank {
+            out.push(Some(axis));
+            axis += 1;
+        }
+        let mut x = t.clone();
+        if shape != ty.shape {
+            let op = Op::Slice { start, step: vec![1; rank] };
+            x = self.add(op, &[&x], TensorType::new(ty.dtype, shape), place)?;
+        }
+        let labels: Vec<&'a str> = match &t.labels {
+            Some(l) if l.len() == rank => l.to_vec(),
+            _ => vec![""; rank],
+        };
+        let mut spans: Vec<usize> = vec![1; rank];
+        if let Some((a, i, at)) = &gather {
+            spans[*a] = self.ty(i).shape.len();
+            x = self.op(Op::Gather { axis: *a, batch: 0 }, &[&x, i], *at)?;
+        }
+        // Axes of `x` now: every old axis is `spans[axis]` axes.
+        let now = self.ty(&x).shape;
+        let offset = |axis: usize| spans[..axis].iter().sum::<usize>();
+        let (mut shape, mut names) = (Vec::new(), Vec::new());
+        for o in &out {
+            match o {
+                None => {
+                    shape.push(Dim::int(1));
+                    names.push("");
+                }
+                Some(a) => {
+                    for k in 0..spans[*a] {
+                        shape.push(now[offset(*a) + k].clone());
+                        names.push(if spans[*a] == 1 && gather.as_ref().is_none_or(|g| g.0 != *a) { labels[*a] } else { "" });
+                    }
+                }
+            }
+        }
+        x = self.reshaped(&x, shape, place)?;
+        x.unit = t.unit;
+        x.labels = Some(names.into());
+        Ok(Value::Tensor(x))
+    }
+
+    fn bound(&mut self, e: &'a Expr, n: &Dim, env: &Env<'a>) -> R<Dim> {
+        let at = self.at(env.module, e.span);
+        let v = self.eval(e, env)?;
+        let d = self.whole(&v, at, "the end of a range")?;
+        if d.as_int().is_some_and(|d| d < 0) { n.add(&d).map_err(|e| self.dim_error(e, at)) } else { Ok(d) }
+    }
+
+    fn slice_fits(&mut self, lo: &Dim, hi: &Dim, n: &Dim, axis: usize, ty: &TensorType, at: Place, base: Place) -> R<()> {
+        let below = |a: &Dim, b: &Dim| a.sub(b).ok().and_then(|d| d.as_int()).is_some_and(|d| d > 0);
+        if lo.as_int().is_some_and(|l| l < 0) || below(hi, n) || below(lo, hi) {
+            let what = if hi.sub(lo).is_ok_and(|d| d.is(1)) { format!("index {lo}") } else { format!("{lo}..{hi}") };
+            self.err(
+                Diagnostic::new("E0209", format!("{what} is outside axis {axis} of {ty}"), at, "out of range")
+                    .label(base, format!("is {ty}")),
+            );
+            return Err(Bad);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Bundles: a detector in one file (`.uadx`).
+//!
+//! In: plan, spec, card and stored tensors; or a path. Out: a file; or a [`Bundle`] over the mapped file. The file is a
+//! safetensors file: stored tensors under their paths, `uad.plan` and `uad.spec` as bytes, probes as `uad.probe.in.NAME` and
+//! `uad.probe.out.NAME`; the metadata has one key, `uad`, with version, card and digest. Invariants: nothing is believed before
+//! the digest over everything was compared; a truncated, altered or foreign file is refused with its name; no machine code is
+//! stored. Imports: `uad-plan`, data, device, tensors, whole.
+
+pub mod exe;
+pub mod v1;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uad_plan::tensor::Tensor;
+use uad_plan::{DType, Dim, Plan, Verified};
+
+use crate::data::ReadError;
+use crate::device::memory::FileMap;
+use crate::tensors::Item;
+use v1::Card;
+
+/// The version that is written, and the newest that can be read.
+const VERSION: u32 = 1;
+const PLAN: &str = "uad.plan";
+const SPEC: &str = "uad.spec";
+const PROBE_IN: &str = "uad.probe.in.";
+const PROBE_OUT: &str = "uad.probe.out.";
+
+/// What the metadata holds.
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    version: u32,
+    digest: String,
+    card: Card,
+}
+
+/// A detector to be written.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// What it says about itself.
+    pub card: Card,
+    /// The plan's text.
+    pub plan: String,
+    /// Text of the user's files, one after another in the order of [`Card::files`], each after a line `//# NAME`.
+    pub spec: String,
+    /// Weights and states by path.
+    pub stored: BTreeMap<String, Tensor>,
+    /// Inputs of the probe.
+    pub probe_inputs: BTreeMap<String, Tensor>,
+    /// What `score` gave for them when the bundle was built.
+    pub probe_outputs: BTreeMap<String, Tensor>,
+}
+
+impl Content {
+    /// The bytes of the file.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let mut items: BTreeMap<String, Item<'_>> = BTreeMap::new();
+        items.insert(PLAN.to_owned(), Item::text(&self.plan));
+        items.insert(SPEC.to_owned(), Item::text(&self.spec));
+        let groups = [("", &self.stored), (PROBE_IN, &self.probe_inputs), (PROBE_OUT, &self.probe_outputs)];
+        for (prefix, tensors) in groups {
+            for (name, t) in tensors {
+                if prefix.is_empty() && name.starts_with("uad.") {
+                    return Err(format!("the path `{name}` is reserved"));
+                }
+                items.insert(format!("{prefix}{name}"), Item::tensor(t));
+            }
+        }
+        let mut hasher = start(&self.card)?;
+        for (name, item) in &items {
+            absorb(&mut hasher, name, item.dtype(), item.shape(), &item.data());
+        }
+        let metadata = Metadata { version: VERSION, digest: hex(hasher), card: self.card.clone() };
+        let metadata = serde_json::to_string(&metadata).map_err(|e| e.to_string())?;
+        safetensors::serialize(items, Some(HashMap::from([("uad".to_owned(), metadata)]))).map_err(|e| e.to_string())
+    }
+
+    /// Writes the file, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), ReadError> {
+        let bytes = self.to_bytes().map_err(|e| ReadError::new(path, e))?;
+        crate::whole::write(path, &bytes).map_err(|e| ReadError::new(path, e))
+    }
+}
+
+fn start(card: &Card) -> Result<Sha256, String> {
+    let mut hasher = Sha256::new();
+    let card = serde_json::to_vec(card).map_err(|e| e.to_string())?;
+    hasher.update((card.len() as u64).to_le_bytes());
+    hasher.update(card);
+    Ok(hasher)
+}
+
+fn absorb(hasher: &mut Sha256, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) {
+    hasher.update(format!("{name}\0{dtype:?}{shape:?}\0"));
+    hasher.update(data);
+}
+
+fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// An opened bundle. Stored tensors stay in the mapped file.
+pub struct Bundle {
+    path: PathBuf,
+    map: FileMap,
+    /// Where in the file the bundle stands (all of it, but for executables).
+    range: std::ops::Range<usize>,
+    /// What it says about itself.
+    pub card: Card,
+    /// SHA-256 over everything, in hexadecimal.
+    pub digest: String,
+    /// Its program.
+    pub plan: Verified<Plan<Dim>>,
+    /// Text of the user's files.
+    pub spec: String,
+    table: BTreeMap<String, (DType, Vec<usize>, std::ops::Range<usize>)>,
+}
+
+impl Bundle {
+    /// Opens a bundle, or an executable that holds one.
+    pub fn open(path: &Path) -> Result<Bundle, ReadError> {
+        let fail = |e: &dyn std::fmt::Display| ReadError::new(path, e);
+        let map = FileMap::open(path).map_err(|e| fail(&e))?;
+        let range = exe::bundle_in(map.bytes()).unwrap_or(0..map.bytes().len());
+        let bytes = map.bytes().get(range.clone()).unwrap_or_default();
+        let foreign = "not a bundle (uadc build writes them)";
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| fail(&format!("{foreign}: {e}")))?;
+        let told = header.metadata().as_ref().and_then(|m| m.get("uad")).ok_or_else(|| fail(&foreign))?;
+        let version = serde_json::from_str::<serde_json::Value>(told).ok().and_then(|v| v.get("version")?.as_u64());
+        match version {
+            Some(v) if v == u64::from(VERSION) => {}
+            Some(v) => {
+                let own = env!("CARGO_PKG_VERSION");
+                return Err(fail(&format!("a bundle of version {v}; uadc {own} reads version {VERSION}")));
+            }
+            None => return Err(fail(&foreign)),
+        }
+        let Metadata { digest, card, .. } = serde_json::from_str(told).map_err(|e| fail(&format!("{foreign}: {e}")))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| fail(&format!("damaged: {e}")))?;
+        let mut items: Vec<(&str, TensorView<'_>)> = file.iter().collect();
+        items.sort_by_key(|i| i.0);
+        let mut hasher = start(&card).map_err(|e| fail(&e))?;
+        let mut table = BTreeMap::new();
+        let origin = map.bytes().as_ptr().addr();
+        for (name, view) in &items {
+            absorb(&mut hasher, name, view.dtype(), view.shape(), view.data());
+            let dtype = match view.dtype() {
+                Dtype::F32 => DType::F32,
+                Dtype::I32 => DType::I32,
+                Dtype::BOOL => DType::Bool,
+                _ => continue,
+            };
+            let from = view.data().as_ptr().addr() - origin;
+            table.insert((*name).to_owned(), (dtype, view.shape().to_vec(), from..from + view.data().len()));
+        }
+        if hex(hasher) != digest {
+            return Err(fail(&"damaged or altered: its digest does not fit its content"));
+        }
+        let text = |name: &str| -> Result<String, ReadError> {
+            let view = file.tensor(name).map_err(|_| fail(&format!("{foreign}: it has no `{name}`")))?;
+            String::from_utf8(view.data().to_vec()).map_err(|_| fail(&format!("damaged: `{name}` is not text")))
+        };
+        let (plan, spec) = (text(PLAN)?, text(SPEC)?);
+        let plan = uad_plan::parse(&plan).map_err(|e| fail(&format!("its plan does not parse: {e}")))?;
+        let plan = uad_plan::verify(plan).map_err(|v| {
+            let first = v.first().map_or(String::new(), ToString::to_string);
+            fail(&format!("its plan is not valid: {first}"))
+        })?;
+        drop(items);
+        let bundle = Bundle { path: path.to_owned(), range, card, digest, plan, spec, table, map };
+        bundle.check_stored()?;
+        Ok(bundle)
+    }
+
+    /// Every stored tensor of the plan is there with its type.
+    fn check_stored(&self) -> Result<(), ReadError> {
+        for s in &self.plan.stored {
+            let shape: Option<Vec<usize>> = s.shape.iter().map(|d| usize::try_from(d.as_int()?).ok()).collect();
+            let fits = self.table.get(&s.path).is_some_and(|(d, have, _)| *d == s.dtype && Some(have) == shape.as_ref());
+            if !fits {
+                return Err(ReadError::new(&self.path, format!("`{}` is missing or of another type", s.path)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size in the file.
+    pub fn bytes(&self) -> usize {
+        self.range.len()
+    }
+
+    /// The bytes of a stored tensor, little-endian, row-major, in the mapped file.
+    pub fn stored(&self, path: &str) -> Option<&[u8]> {
+        self.map.bytes().get(self.table.get(path)?.2.clone())
+    }
+
+    /// A tensor of the file by its full name.
+    fn tensor(&self, name: &str) -> Option<Tensor> {
+        let (dtype, shape, range) = self.table.get(name)?;
+        Tensor::from_bytes(*dtype, shape, self.map.bytes().get(range.clone())?).ok()
+    }
+
+    /// All stored tensors, copied.
+    pub fn all_stored(&self) -> BTreeMap<String, Tensor> {
+        let own = self.table.keys().filter(|n| !n.starts_with("uad."));
+        own.filter_map(|n| Some((n.clone(), self.tensor(n)?))).collect()
+    }
+
+    /// Inputs and outputs of the probe.
+    pub fn probe(&self) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
+        let part = |prefix: &str| {
+            let named = self.table.keys().filter_map(|n| Some((n, n.strip_prefix(prefix)?)));
+            named.filter_map(|(full, n)| Some((n.to_owned(), self.tensor(full)?))).collect()
+        };
+        (part(PROBE_IN), part(PROBE_OUT))
+    }
+}

@@ -1,0 +1,77 @@
+//! The saved form of what a bundle says about itself, version 1.
+//!
+//! In: JSON. Out: [`Card`]. Invariants: fields are only ever added, each with a default; what is saved here is not what is
+//! worked on. Imports: nothing of this project.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What a bundle says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// The detector's name.
+    pub detector: String,
+    /// Who wrote the bundle: `uadc 0.1.0`.
+    pub producer: String,
+    /// Parameters and slots as they were, name to text.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// What it takes.
+    #[serde(default)]
+    pub inputs: Vec<Input>,
+    /// What `score` gives: names in order.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+    /// Stages in order, and whether each has run.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
+    /// The seed of weights that no file gave.
+    #[serde(default)]
+    pub seed: u64,
+    /// Files that weights came from, with the names file.
+    #[serde(default)]
+    pub weights: Vec<String>,
+    /// Names and texts of the user's files that it was compiled from; their texts are the tensor `uad.spec`.
+    #[serde(default)]
+    pub files: Vec<String>,
+}
+
+/// An input of the detector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Where samples come from: `rgb`, `tensor`.
+    pub source: String,
+    /// Element type.
+    pub dtype: String,
+    /// Dims as text, `["b", "3", "224", "224"]`.
+    pub dims: Vec<String>,
+    /// What the loader does to a sample, in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+}
+
+/// A step of an input's pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name, as in `@loader("resize")`.
+    pub name: String,
+    /// Its arguments in order.
+    #[serde(default)]
+    pub args: Vec<i64>,
+}
+
+/// A stage of the detector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// Has it run to its end?
+    #[serde(default)]
+    pub done: bool,
+    /// Does `score` need it?
+    #[serde(default)]
+    pub needed: bool,
+}

@@ -1,0 +1,41 @@
+//! Images from files.
+//!
+//! In: PNG, JPEG, BMP, TIFF or WebP, told apart by content, not by name. Out: 8-bit RGB. Invariants: alpha is dropped and grey is
+//! repeated, as PIL's `convert("RGB")` does; the size is looked at before anything is decoded. Imports: [`super::ReadError`].
+
+use std::io::{BufReader, Seek, SeekFrom};
+use std::path::Path;
+
+pub use image::RgbImage;
+use image::{ImageReader, Limits};
+
+use super::ReadError;
+
+/// Larger images are refused: 256 million pixels.
+pub const MOST_PIXELS: u64 = 1 << 28;
+
+/// Reads one image.
+pub fn read(path: &Path) -> Result<RgbImage, ReadError> {
+    let fail = |e: &dyn std::fmt::Display| ReadError::new(path, e);
+    let file = std::fs::File::open(path).map_err(|e| fail(&e))?;
+    let mut file = BufReader::new(file);
+    let size = ImageReader::new(&mut file).with_guessed_format().map_err(|e| fail(&e))?;
+    let Some(format) = size.format() else {
+        return Err(fail(&"not a PNG, JPEG, BMP, TIFF or WebP image"));
+    };
+    let (width, height) = size.into_dimensions().map_err(|e| fail(&told(&e)))?;
+    if width == 0 || height == 0 || u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(fail(&format!("an image of {width} x {height} pixels is not handled")));
+    }
+    file.seek(SeekFrom::Start(0)).map_err(|e| fail(&e))?;
+    let mut reader = ImageReader::with_format(file, format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(16 * MOST_PIXELS);
+    reader.limits(limits);
+    Ok(reader.decode().map_err(|e| fail(&told(&e)))?.into_rgb8())
+}
+
+/// The decoder's words in one line.
+fn told(e: &image::ImageError) -> String {
+    e.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

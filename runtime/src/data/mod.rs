@@ -1,0 +1,38 @@
+//! What a detector looks at: images from files, made into the tensors that its inputs declare.
+//!
+//! In: paths and the steps of an input's pipeline. Out: RGB images and f32 tensors; a broken file is a [`ReadError`] that
+//! names it. Invariants: no file makes it panic or take memory beyond [`image::MOST_PIXELS`]; results equal what PIL and
+//! torchvision give for the same pixels. Imports: nothing of this project.
+
+pub mod files;
+pub mod image;
+pub mod pipeline;
+pub mod resize;
+pub mod texture;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A file that cannot be used.
+#[derive(Debug)]
+pub struct ReadError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl ReadError {
+    /// An error about one file.
+    pub fn new(path: &Path, why: impl fmt::Display) -> ReadError {
+        ReadError { path: path.to_owned(), why: why.to_string() }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.why)
+    }
+}
+
+impl std::error::Error for ReadError {}
