@@ -34,7 +34,6 @@ pub mod random;
 pub mod reduce;
 pub mod rows;
 pub mod run;
-pub mod run_context;
 pub mod scatter;
 pub mod scratch;
 pub mod simd;
