@@ -15,8 +15,8 @@ use uad_kernels::cpu::attention::AttentionKernel;
 use uad_kernels::cpu::dot::DotKernel;
 use uad_kernels::cpu::gemm::{Finish, Tile, panel_width, run_tile, tile_rows};
 use uad_kernels::cpu::hole_jit::HoleCompiler;
-use uad_kernels::cpu::{Isa, Pool};
 use uad_kernels::cpu::run::Compiled;
+use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::{Body, BufferId, DotRole, Hole};
 
 fn best(mut f: impl FnMut()) -> f64 {
@@ -144,7 +144,10 @@ fn main() {
     for (c, o, hw) in [(24, 144, 56), (32, 192, 28), (112, 672, 14)] {
         show(format!("silu conv {c}->{o} k1 s1 {hw}"), conv(1, c, hw, hw, o, 1, 1, 0, true, Ending::BiasSilu));
         show(format!("silu conv {o}->{o} k3 s1 {hw} g{o}"), depthwise(1, o, hw, hw, 3, 1, 1, Ending::BiasSilu));
-        show(format!("gated conv {o}->{c} k1 s1 {hw}"), gated(conv(1, o, hw, hw, c, 1, 1, 0, true, Ending::BiasResidual), o));
+        show(
+            format!("gated conv {o}->{c} k1 s1 {hw}"),
+            gated(conv(1, o, hw, hw, c, 1, 1, 0, true, Ending::BiasResidual), o),
+        );
     }
     for scores in [Scores::Scaled, Scores::Masked] {
         show(format!("attention 8x196x196x32 {scores:?}"), attention(1, 8, (196, 196), (32, 32), scores, false));

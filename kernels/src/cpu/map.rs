@@ -87,13 +87,10 @@ impl Map {
         // A short contiguous axis makes poor strips: the longest axis does better.
         let merged = Nest::new(&site.dtypes, axes, reads, writes, &[order.clone()], &pinned, &loads(hole))?.0;
         let inner = merged.extents[merged.strip()];
-        if inner < 8 {
-            if let Some(longest) = (0..order.len()).max_by_key(|i| axes[order[*i]]) {
-                if axes[order[longest]] >= 4 * inner {
-                    let a = order.remove(longest);
-                    order.push(a);
-                }
-            }
+        let longest = (0..order.len()).max_by_key(|i| axes[order[*i]]);
+        if let Some(longest) = longest.filter(|l| inner < 8 && axes[order[*l]] >= 4 * inner) {
+            let a = order.remove(longest);
+            order.push(a);
         }
         let (nest, _) = Nest::new(&site.dtypes, axes, reads, writes, &[order], &pinned, &loads(hole))?;
         let spec = StripSpec {

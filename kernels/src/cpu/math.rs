@@ -139,7 +139,7 @@ pub unsafe fn tanh<S: Simd>(x: S::F) -> S::F {
         let a = S::abs(x);
         let z = S::mul(x, x);
         let mut p = S::splat(-5.704_988_7e-3);
-        for c in [2.063_908_9e-2, -5.373_971_6e-2, 0.133_314_2, -0.333_332_8] {
+        for c in [2.063_909e-2, -5.373_971_6e-2, 0.133_314_2, -0.333_332_8] {
             p = S::fma(p, z, S::splat(c));
         }
         let near = S::fma(S::mul(p, z), x, x);

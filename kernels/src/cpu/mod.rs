@@ -5,6 +5,7 @@
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
 pub mod accumulate;
+mod activation;
 pub mod attention;
 pub mod axes;
 pub mod contract;
@@ -34,7 +35,6 @@ pub mod random;
 pub mod reduce;
 pub mod rows;
 pub mod run;
-pub mod run_context;
 pub mod scatter;
 pub mod scratch;
 pub mod simd;

@@ -363,10 +363,9 @@ unsafe fn run_step(step: &Step, cx: &RunContext<'_>) {
                     }
                     rounds.body.iter().for_each(|s| run_step(s, cx));
                     rounds.after.iter().for_each(|m| m.run(cx));
-                    if let Some((flag, every)) = rounds.until {
-                        if (round + 1) % every.max(1) == 0 && *cx.pointers[flag] != 0 {
-                            break;
-                        }
+                    let over = |(flag, every): (usize, i64)| (round + 1) % every.max(1) == 0 && *cx.pointers[flag] != 0;
+                    if rounds.until.is_some_and(over) {
+                        break;
                     }
                 }
             }
