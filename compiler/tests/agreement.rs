@@ -1,8 +1,8 @@
 //! Random graphs compute the same with every pass on and off, fused and not.
 //!
-//! In: random graphs with values. Out: agreement under the reference interpreter, or the seed, the variant and the value
-//! that differ. Invariants: the definition is the plan of single operations of the graph as it was made. One seed can be
-//! looked at alone: `UADC_SEED=17 cargo test -p uad-compiler --test agreement`.
+//! In: random graphs with values. Out: agreement under the reference interpreter, or the seed, the variant and the
+//! value that differ. Invariants: the definition is the plan of single operations of the graph as it was made. One seed
+//! can be looked at alone: `UADC_SEED=17 cargo test -p uad-compiler --test agreement`.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Pass `dead`: removes what no result needs.
 //!
-//! In: a graph. Out: the nodes that an output or a write needs. Invariants: names of removed values go, too; inputs that
-//! nothing reads go (an entry's inputs are those of its graph). Imports: `graph`.
+//! In: a graph. Out: the nodes that an output or a write needs. Invariants: names of removed values go, too; inputs
+//! that nothing reads go (an entry's inputs are those of its graph). Imports: `graph`.
 
 use crate::graph::{Graph, NodeId};
 

@@ -1,8 +1,8 @@
 //! Pass `fold`: computes what is known.
 //!
 //! In: a graph. Out: constants in place of scalar operations on constants, sizes of closed dims, and small literal
-//! tensors in place of operations on literals. Invariants: f32 is computed in f64 as the reference does, i32 wraps at 32
-//! bits; no literal grows beyond [`LARGEST`] elements. Imports: `graph`.
+//! tensors in place of operations on literals. Invariants: f32 is computed in f64 as the reference does, i32 wraps at
+//! 32 bits; no literal grows beyond [`LARGEST`] elements. Imports: `graph`.
 
 use uad_plan::{DType, ReduceOp, ScalarOp};
 

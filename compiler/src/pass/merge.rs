@@ -1,10 +1,10 @@
 //! Pass `merge`: scales and shifts after a contraction go into its weights and one bias.
 //!
-//! In: a graph. Out: `dot(x, w) * s + t` becomes `dot(x, w * s) + t`, for any chain of + - * / with values that depend on
-//! stored tensors only and vary along axes which the result has from the weights: batch norm after a convolution, a bias
-//! before it, layer scale, the scale of queries. Permutations in the chain go after it. Invariants: each value of the chain
-//! has one use; stored tensors that the entry writes are not merged; what is merged is computed once, in set-up.
-//! Imports: `graph`.
+//! In: a graph. Out: `dot(x, w) * s + t` becomes `dot(x, w * s) + t`, for any chain of + - * / with values that depend
+//! on stored tensors only and vary along axes which the result has from the weights: batch norm after a convolution, a
+//! bias before it, layer scale, the scale of queries. Permutations in the chain go after it. Invariants: each value of
+//! the chain has one use; stored tensors that the entry writes are not merged; what is merged is computed once, in
+//! set-up. Imports: `graph`.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Pass `scale`: multiplies the smaller operand of a contraction by a number instead of its result.
 //!
 //! In: a graph. Out: scales of attention scores stand at the queries, before views, where [`super::merge`] finds the
-//! projection's weights. Invariants: only f32, only numbers that are not subnormal, only where the result has one use and
-//! is larger than an operand. Imports: `graph`.
+//! projection's weights. Invariants: only f32, only numbers that are not subnormal, only where the result has one use
+//! and is larger than an operand. Imports: `graph`.
 
 use uad_plan::{DType, ScalarOp};
 

@@ -1,8 +1,8 @@
 //! Units as SVG.
 //!
-//! In: units. Out: one self-contained SVG. Boxes in boxes are laid out from the inside; a line from a box to a box further
-//! outside ends at the border, and goes on inside. Invariants: deterministic; every text is escaped.
-//! Imports: units and layout.
+//! In: units. Out: one self-contained SVG. Boxes in boxes are laid out from the inside; a line from a box to a box
+//! further outside ends at the border, and goes on inside. Invariants: deterministic; every text is escaped. Imports:
+//! units and layout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -242,7 +242,7 @@ impl Maker {
                 let d = shape.remove(n + 1);
                 shape[n] = shape[n].mul(&d).ok()?;
             }
-            1 if rank >= 1 && rank < 6 => {
+            1 if (1..6).contains(&rank) => {
                 let n = self.random.below(rank);
                 let k = self.random.pick(&[2, 3, 5])?;
                 let rest = shape[n].exact_div(&int(k))?;
