@@ -1,7 +1,8 @@
 //! Checks a spec and prints what the compiler says. In: a path, `--set name=value`, `--detector name`, `--graph entry`.
 //! Out: diagnostics, then the typed model. Invariants: none but that it ends.
 
-use uad_compiler::model::{Choice, elaborate};
+use uad_compiler::check::check;
+use uad_compiler::model::Choice;
 use uad_compiler::source::{Files, LibraryOnly};
 
 fn main() {
@@ -24,7 +25,7 @@ fn main() {
     }
     let mut files = Files::one(&path, std::fs::read_to_string(&path).unwrap());
     let t = std::time::Instant::now();
-    let (model, out) = elaborate(&mut files, &LibraryOnly, &path, &choice);
+    let (model, out) = check(&mut files, &LibraryOnly, &path, &choice);
     let t = t.elapsed();
     for d in &out {
         println!("{}: {}", d.code, d.message);
@@ -46,7 +47,13 @@ fn main() {
             Some(g) => {
                 if let Some(g) = m.entry(&g) {
                     for (i, n) in g.nodes.iter().enumerate() {
-                        println!("%{i} = {:?} {:?}: {}  @{}", n.op, n.args.iter().map(|a| a.0).collect::<Vec<_>>(), n.ty, g.path(n.scope));
+                        println!(
+                            "%{i} = {:?} {:?}: {}  @{}",
+                            n.op,
+                            n.args.iter().map(|a| a.0).collect::<Vec<_>>(),
+                            n.ty,
+                            g.path(n.scope)
+                        );
                     }
                     println!("{:?}\n{:?}\n{:?}", g.outputs, g.writes, g.requires);
                 }

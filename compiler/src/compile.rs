@@ -7,7 +7,7 @@ use std::fmt;
 
 use uad_plan::{Dim, Plan, Stored, Verified};
 
-use crate::graph::Graph;
+use crate::graph::{Graph, verify};
 use crate::lower::{LowerOptions, lower};
 use crate::pass::{PassOptions, optimise};
 
@@ -53,7 +53,11 @@ pub fn compile(
     for graph in graphs {
         let fault = |message: String| Fault { entry: graph.name.clone(), message };
         let better = optimise(graph.clone(), &options.passes).map_err(|e| fault(e.to_string()))?;
-        let entry = lower(&better, LowerOptions { fuse: options.fuse }).map_err(|e| fault(format!("lowering: {e}")))?;
+        let sound = verify(&better).map_err(|v| {
+            let first = v.first().map_or(String::new(), ToString::to_string);
+            fault(format!("the graph is wrong: {first}"))
+        })?;
+        let entry = lower(&sound, LowerOptions { fuse: options.fuse }).map_err(|e| fault(format!("lowering: {e}")))?;
         plan.entries.push(entry);
     }
     let used = |path: &str| {

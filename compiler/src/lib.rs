@@ -3,8 +3,11 @@
 //! In: source texts given as text. Out: diagnostics, typed model, graphs, plans. Invariants: no I/O, no
 //! devices; never panics on a program; one direction: syntax, model, graph, plan. Imports: `uad-grammar`, `uad-plan`.
 
+pub mod check;
+pub mod compile;
 pub mod diag;
 pub mod graph;
+pub mod library;
 pub mod lower;
 pub mod model;
 pub mod names;

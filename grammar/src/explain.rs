@@ -6,8 +6,8 @@
 use crate::ast::Span;
 use crate::error::SyntaxError;
 use crate::layout::{ITEM_WORDS, Mark, STATEMENT_WORDS};
-use crate::parse::Rule;
 use crate::reserved::RESERVED;
+use crate::rules::Rule;
 
 /// What is known about a failure.
 pub(crate) struct Failure<'t> {
@@ -151,15 +151,18 @@ impl<'t> Failure<'t> {
         } else {
             1
         };
-        let begin = end.saturating_sub(length);
+        let mut begin = end.saturating_sub(length);
+        while !self.source.is_char_boundary(begin) {
+            begin -= 1;
+        }
         (begin, self.source.get(begin..end).unwrap_or(""))
     }
 
     fn unknown(&self, found: &Found<'t>, span: Span) -> Option<SyntaxError> {
         let Found::Unknown(c) = found else { return None };
         let (c, double) = (*c, self.source[span.start as usize..].starts_with(&format!("{c}{c}")));
-        let error =
-            SyntaxError::new(span, format!("unknown character `{}`", c.escape_debug()), "not part of the language");
+        let shown = if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+        let error = SyntaxError::new(span, format!("unknown character `{}`", shown), "not part of the language");
         Some(match lookalike(c) {
             Some(known) => error.help(format!("write `{known}`{}", if double { " (once)" } else { "" })),
             None if c.is_alphabetic() => error.help("names consist of a to z, A to Z, 0 to 9 and `_`"),
@@ -176,9 +179,13 @@ impl<'t> Failure<'t> {
                 SyntaxError::new(span, "`=` in an argument list", "an argument is named with `:`")
                     .help(format!("write `{before}: …`")),
             ),
-            Found::Sign("=") if self.wants(Rule::colon) && !self.wants(Rule::equals) && is_word(before) => Some(
+            _ if self.wants_only_a_type() && is_word(before) && !RESERVED.contains(&before) => Some(
                 SyntaxError::new(span, format!("`{before}` has no type"), "expected `: TYPE` first")
-                    .help(format!("write `{before}: int = …`, `{before}: f32[b, c] = …` or the like")),
+                    .help(format!("write `{before}: int`, `{before}: f32[b, c]` or the like")),
+            ),
+            Found::Sign(",") if self.begins_like_an_output() => Some(
+                SyntaxError::new(span, format!("`{first} = …` in a list"), "more follows")
+                    .help(format!("fields of a variant and settings of a stage are written `{first}: …`")),
             ),
             Found::Sign("=") if open != Some(b'(') && self.wants(Rule::becomes) => Some(
                 SyntaxError::new(span, "`=` outside of a declaration", "not an assignment")
@@ -224,6 +231,9 @@ impl<'t> Failure<'t> {
         if let Some((_, help)) = FOREIGN.iter().find(|(word, _)| *word == first) {
             return Some(help.to_string());
         }
+        if self.is_setting(found) {
+            return Some(format!("a setting of a stage is written `{first}: …`"));
+        }
         if matches!(found, Found::Sign("{")) && first == "if" {
             return Some("the condition of `if` is followed by its body".to_string());
         }
@@ -240,6 +250,14 @@ impl<'t> Failure<'t> {
             );
         }
         None
+    }
+
+    /// `epochs 100`.
+    fn is_setting(&self, found: &Found<'t>) -> bool {
+        const SETTINGS: [&str; 11] =
+            ["epochs", "steps", "batch", "data", "drop_last", "skip", "clip", "schedule", "patience", "keep", "seed"];
+        let first = self.first_word();
+        matches!(found, Found::Word(_)) && SETTINGS.contains(&first) && self.before().0 == self.chunk.0
     }
 
     fn first_word(&self) -> &'t str {
@@ -267,6 +285,18 @@ impl<'t> Failure<'t> {
         self.expected.contains(&rule)
     }
 
+    /// Nothing but the colon before a type could have stood here.
+    fn wants_only_a_type(&self) -> bool {
+        self.wants(Rule::colon) && self.expected.iter().all(|r| *r == Rule::colon || phrase(*r) == Phrase::Nothing)
+    }
+
+    /// `NAME = …`.
+    fn begins_like_an_output(&self) -> bool {
+        let first = self.first_word();
+        let after = self.source.get(self.chunk.0 + first.len()..).unwrap_or("").trim_start();
+        !first.is_empty() && !RESERVED.contains(&first) && after.starts_with('=') && !after.starts_with("==")
+    }
+
     fn wants_name(&self) -> bool {
         self.expected.iter().any(|r| matches!(r, Rule::name | Rule::pattern | Rule::param | Rule::binding))
     }
@@ -286,17 +316,14 @@ impl<'t> Failure<'t> {
             (Phrase::Text, "a text in `\"`"),
             (Phrase::Axes, "the names of axes"),
         ];
-        if has(Phrase::Statement) {
-            parts.push("a statement".to_string());
+        let wanted = if has(Phrase::Statement) {
+            Some((Phrase::Statement, "a statement"))
         } else {
-            for (phrase, words) in words {
-                if has(phrase) {
-                    parts.push(words.to_string());
-                }
-            }
-        }
+            words.into_iter().find(|(phrase, _)| has(*phrase))
+        };
+        parts.extend(wanted.map(|(_, words)| words.to_string()));
         let mut tokens: Vec<&str> = Vec::new();
-        if parts.is_empty() || !has(Phrase::Expression) {
+        if !matches!(wanted, Some((Phrase::Statement | Phrase::Expression | Phrase::Type, _))) {
             for rule in self.expected {
                 if let Phrase::Token(token) = phrase(*rule)
                     && !tokens.contains(&token)
@@ -305,8 +332,14 @@ impl<'t> Failure<'t> {
                 }
             }
         }
+        if has(Phrase::Operator) {
+            // Where an operator may stand, a call or a variant may too.
+            tokens.retain(|t| !matches!(*t, "(" | "{"));
+        }
         let ends = has(Phrase::End);
-        if ends {
+        let first = self.first_word();
+        let after = self.source.get(self.chunk.0 + first.len()..).unwrap_or("").trim_start();
+        if ends && !STATEMENT_WORDS.contains(&first) && !after.starts_with(':') {
             // The alternative of a chunk that is the fields of a variant is not worth words.
             tokens.retain(|t| !matches!(*t, "," | ":" | "." | "=" | "<-"));
         }
@@ -353,7 +386,7 @@ fn phrase(rule: Rule) -> Phrase {
         }
         Rule::value | Rule::lambda | Rule::choice | Rule::paren | Rule::contraction | Rule::list => Expression,
         Rule::until_end | Rule::prefix | Rule::carried => Expression,
-        Rule::ty | Rule::ty_one | Rule::ty_name | Rule::ty_paren | Rule::ty_field => Type,
+        Rule::k_list | Rule::ty | Rule::ty_one | Rule::ty_name | Rule::ty_paren | Rule::ty_field => Type,
         Rule::name | Rule::word | Rule::pattern | Rule::record_pattern | Rule::binding | Rule::param => Name,
         Rule::lambda_param | Rule::field | Rule::fields | Rule::path | Rule::setting | Rule::index_name => Name,
         Rule::string => Text,

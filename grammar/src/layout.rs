@@ -16,6 +16,9 @@ pub(crate) const MAX_NESTING: usize = 100;
 /// Stands for a bracket that has been reported.
 pub(crate) const REPORTED: u8 = 2;
 
+/// Stands for all the braces that should be closed there, and a newline.
+pub(crate) const CLOSED: u8 = 3;
+
 /// Words that begin an item.
 pub(crate) const ITEM_WORDS: [&str; 7] = ["use", "type", "unit", "source", "fn", "block", "detector"];
 
@@ -66,7 +69,7 @@ pub(crate) enum Mark {
 /// What the layout pass found.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
-    /// The new text. It may be longer than the source: braces that close what the source leaves open.
+    /// The new text.
     pub(crate) text: Vec<u8>,
     /// All comments in order.
     pub(crate) comments: Vec<RawComment>,
@@ -376,28 +379,20 @@ impl Scanner<'_> {
     fn unclosed(&mut self, from: usize, next: usize) {
         let opened: Vec<Opened> = self.stack.drain(from..).collect();
         let broken = opened.iter().position(|o| o.byte != b'{' || o.muted).unwrap_or(opened.len());
-        // Braces are closed in the blanks before `next`, so that the statements in them are still read.
-        let kept = match self.pending {
-            _ if next >= self.bytes.len() => broken,
-            Some(newline) => broken.min(next - newline - 1),
-            None => 0,
-        };
-        for opened in opened.iter().skip(kept) {
+        for opened in opened.iter().skip(broken) {
             self.out.text[opened.at] = REPORTED;
             self.dropped.insert(opened.at);
         }
-        if next >= self.bytes.len() {
-            for _ in 0..kept {
-                let at = self.out.text.len();
-                self.out.text.push(b'}');
+        // Braces are closed in the newline before `next`, so that the statements in them are still read.
+        if broken > 0 {
+            let at = self.pending.take().unwrap_or(next);
+            if let Some(byte) = self.out.text.get_mut(at) {
+                *byte = CLOSED;
+            }
+            for _ in 0..broken {
                 self.mark(at, Mark::Finish);
             }
-        } else if let Some(newline) = self.pending {
-            for at in newline..newline + kept {
-                self.out.text[at] = b'}';
-                self.mark(at, Mark::Finish);
-            }
-            self.pending = Some(newline + kept);
+            self.mark(at, Mark::Separator);
         }
         if !opened.is_empty() {
             let close = |byte| match byte {

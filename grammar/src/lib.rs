@@ -11,6 +11,7 @@ mod layout;
 mod parse;
 mod print;
 mod reserved;
+mod rules;
 
 pub use error::SyntaxError;
 pub use parse::{parse, parse_expr};

@@ -4,18 +4,19 @@
 //! brace around it at most; every error lies in the source. Imports: layout, build, the generated parser.
 
 use pest::Parser;
-use pest::iterators::Pair;
 
 use crate::ast::{Expr, File, Item, ItemKind, Span};
 use crate::build::Builder;
 use crate::error::SyntaxError;
 use crate::explain::{Failure, stray_help};
 use crate::layout::{ITEM_WORDS, Layout, Mark, REPORTED, lay_out};
+use crate::rules::{Grammar, Rule};
 
-/// The parser that pest makes from `uad.pest`.
-#[derive(pest_derive::Parser)]
-#[grammar = "../uad.pest"]
-pub(crate) struct Grammar;
+/// A chunk in which this many statements fail only where they stand is given up.
+const MAX_TRIES: usize = 16;
+
+/// Bodies nested deeper than this are not mended statement by statement.
+const MAX_LEVEL: usize = 8;
 
 /// Stands for text that could not be parsed.
 const HOLE: u8 = 1;
@@ -26,39 +27,30 @@ pub fn parse(source: &str) -> (File, Vec<SyntaxError>) {
         let error = SyntaxError::new(Span::new(0, 0), "the file is larger than 256 MiB", "not read");
         return (File::default(), vec![error]);
     }
-    let mut mender = Mender { source, layout: lay_out(source) };
-    let chunks = mender.chunks(0, mender.layout.text.len());
-    let mut kept = Vec::new();
+    let mut layout = lay_out(source);
+    let comments = std::mem::take(&mut layout.comments);
+    let mut mender = Mender { source, layout };
+    let mut builder = Builder::new(source, &comments);
+    let mut items = Vec::new();
     let mut after_junk = false;
-    for (start, end) in chunks {
+    for (start, end) in mender.chunks(0, mender.layout.text.len()) {
         let text = &mender.layout.text[start..end];
         let length = text.iter().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(text.len());
         let begins = text.first() == Some(&b'@') || ITEM_WORDS.iter().any(|w| w.as_bytes() == &text[..length]);
-        if begins {
-            after_junk = false;
-            kept.push((start, end, mender.mend(Rule::one_item, start, end)));
-        } else if !after_junk {
-            after_junk = true;
-            mender.stray(start, end);
-            kept.push((start, end, false));
+        if !begins && after_junk {
+            continue;
         }
-    }
-    let Mender { layout, .. } = mender;
-    let text = String::from_utf8_lossy(&layout.text);
-    let mut builder = Builder::new(source, &layout.comments);
-    builder.errors = layout.errors;
-    let mut items = Vec::new();
-    for (start, end, sound) in kept {
-        let item = match Grammar::parse(Rule::one_item, text.get(start..end).unwrap_or("")) {
-            Ok(pairs) if sound => pairs.into_iter().next().and_then(|pair| builder.item(start, pair)),
-            _ => None,
+        after_junk = !begins;
+        let item = if begins {
+            mender.item(&mut builder, start, end)
+        } else {
+            mender.stray(start, end);
+            None
         };
-        items.push(item.unwrap_or_else(|| Item {
-            docs: Vec::new(),
-            span: Span::new(start, end.min(source.len())),
-            kind: ItemKind::Error,
-        }));
+        let span = Span::new(start, end);
+        items.push(item.unwrap_or(Item { docs: Vec::new(), span, kind: ItemKind::Error }));
     }
+    builder.errors.append(&mut mender.layout.errors);
     let (file, mut errors) = builder.finish(items);
     errors.sort_by_key(|e| e.span);
     errors.dedup();
@@ -84,7 +76,7 @@ pub fn parse_expr(source: &str) -> Result<Expr, SyntaxError> {
             }
         }
         Err(error) => {
-            mender.report(0, text.len(), &error);
+            mender.report(0, text.len(), place(&error), &error);
             let fallback = SyntaxError::new(Span::new(0, source.len()), "expected an expression", "here");
             Err(mender.layout.errors.pop().unwrap_or(fallback))
         }
@@ -92,14 +84,12 @@ pub fn parse_expr(source: &str) -> Result<Expr, SyntaxError> {
 }
 
 /// Where in the chunk pest gave up.
-pub(crate) fn place(error: &pest::error::Error<Rule>) -> usize {
+fn place(error: &pest::error::Error<Rule>) -> usize {
     match error.location {
         pest::error::InputLocation::Pos(at) => at,
         pest::error::InputLocation::Span((at, _)) => at,
     }
 }
-
-pub(crate) type Node<'t> = Pair<'t, Rule>;
 
 struct Mender<'s> {
     source: &'s str,
@@ -107,6 +97,23 @@ struct Mender<'s> {
 }
 
 impl Mender<'_> {
+    /// The item of a chunk, mended if need be.
+    fn item(&mut self, builder: &mut Builder<'_>, start: usize, end: usize) -> Option<Item> {
+        let sound = match Grammar::parse(Rule::one_item, self.chunk(start, end)) {
+            Ok(mut pairs) => return builder.item(start, pairs.next()?),
+            Err(_) => self.mend(Rule::one_item, start, end, 0),
+        };
+        match Grammar::parse(Rule::one_item, self.chunk(start, end)) {
+            Ok(mut pairs) if sound => builder.item(start, pairs.next()?),
+            _ => None,
+        }
+    }
+
+    fn chunk(&self, start: usize, end: usize) -> &str {
+        // U+0002 parses as nothing; a chunk is cut on character boundaries, so it never comes to that.
+        std::str::from_utf8(&self.layout.text[start..end]).unwrap_or("\u{2}")
+    }
+
     /// The trimmed chunks between the separators that stand directly in `start..end`.
     fn chunks(&self, start: usize, end: usize) -> Vec<(usize, usize)> {
         let marks = &self.layout.marks;
@@ -154,30 +161,58 @@ impl Mender<'_> {
                 }
             }
         }
+        if depth > 0 {
+            bodies.push((from, end));
+        }
         bodies
     }
 
     /// Makes the chunk one that parses, by making holes of the statements in it that do not; false if that fails.
-    fn mend(&mut self, rule: Rule, start: usize, end: usize) -> bool {
-        if self.attempt(rule, start, end).is_ok() {
-            return true;
-        }
-        for (from, to) in self.bodies(start, end) {
+    fn mend(&mut self, rule: Rule, start: usize, end: usize, level: usize) -> bool {
+        let Err(error) = self.attempt(rule, start, end) else { return true };
+        // What begins with a brace is not worth looking into; nor is what lies so deep that time would run away.
+        let bodies = if place(&error) == 0 || level > MAX_LEVEL { Vec::new() } else { self.bodies(start, end) };
+        for (from, to) in bodies {
             for (first, last) in self.chunks(from, to) {
-                if !self.mend(Rule::one_chunk, first, last) {
+                if !self.mend(Rule::one_chunk, first, last, level + 1) {
                     self.layout.text[first..last].fill(HOLE);
                 }
             }
         }
-        // Even where no whole chunk became a hole, something inside one may have.
-        let Err(error) = self.attempt(rule, start, end) else { return true };
-        self.report(start, end, &error);
-        false
+        // Even where no whole chunk became a hole, something inside one may have. And a chunk that parses alone may not
+        // where it stands.
+        let mut tries = 0;
+        loop {
+            let Err(error) = self.attempt(rule, start, end) else { return true };
+            let at = start + place(&error);
+            match self.chunk_at(start, end, at) {
+                Some((first, last)) if tries < MAX_TRIES && self.layout.text[first] != HOLE => {
+                    self.report(first, last, at, &error);
+                    self.layout.text[first..last].fill(HOLE);
+                    tries += 1;
+                }
+                _ => {
+                    self.report(start, end, at, &error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// The innermost chunk of a body in `start..end` that holds the place.
+    fn chunk_at(&self, mut start: usize, mut end: usize, at: usize) -> Option<(usize, usize)> {
+        let holds = |(first, last): &(usize, usize)| *first <= at && at <= *last;
+        let mut found = None;
+        while let Some((from, to)) = self.bodies(start, end).into_iter().find(holds) {
+            let Some(chunk) = self.chunks(from, to).into_iter().find(holds) else { break };
+            found = Some(chunk);
+            (start, end) = chunk;
+        }
+        found
     }
 
     fn attempt(&self, rule: Rule, start: usize, end: usize) -> Result<(), Box<pest::error::Error<Rule>>> {
-        let text = std::str::from_utf8(&self.layout.text[start..end]).unwrap_or("\u{2}");
-        Grammar::parse(rule, text).map(|_| ()).map_err(Box::new)
+        Grammar::parse(rule, self.chunk(start, end)).map(|_| ()).map_err(Box::new)
     }
 
     fn stray(&mut self, start: usize, end: usize) {
@@ -191,8 +226,8 @@ impl Mender<'_> {
         );
     }
 
-    fn report(&mut self, base: usize, end: usize, error: &pest::error::Error<Rule>) {
-        let at = (base + place(error)).min(end);
+    fn report(&mut self, base: usize, end: usize, at: usize, error: &pest::error::Error<Rule>) {
+        let at = at.min(end);
         // What stands in a reported bracket's or a hole's place has had its message.
         if self.layout.text.get(at).is_some_and(|b| *b == REPORTED || *b == HOLE) {
             return;

@@ -9,13 +9,15 @@
 #[path = "../tests/naive/mod.rs"]
 mod naive;
 
-use naive::{Case, Ending, Memory, conv, depthwise, linear, noise};
+use naive::{Case, Ending, Memory, Scores, attention, conv, depthwise, dot, gated, linear, noise, plain};
 use std::time::Instant;
+use uad_kernels::cpu::attention::AttentionKernel;
 use uad_kernels::cpu::dot::DotKernel;
 use uad_kernels::cpu::gemm::{Finish, Tile, panel_width, run_tile, tile_rows};
 use uad_kernels::cpu::hole_jit::HoleCompiler;
+use uad_kernels::cpu::run::Compiled;
 use uad_kernels::cpu::{Isa, Pool};
-use uad_plan::BufferId;
+use uad_plan::{Body, BufferId, DotRole, Hole};
 
 fn best(mut f: impl FnMut()) -> f64 {
     let (start, mut best, mut runs) = (Instant::now(), f64::MAX, 0);
@@ -33,8 +35,7 @@ fn peak(isa: Isa) -> f64 {
     let (r, lanes) = (tile_rows(isa, w), isa.lanes());
     let (a, b) = (vec![0.5f32; r * depth], vec![0.5f32; w * lanes * depth]);
     let mut out = vec![0f32; r * w * lanes];
-    let table: Vec<*const f32> =
-        std::iter::once(b.as_ptr()).chain((0..r).map(|i| a[i * depth..].as_ptr())).collect();
+    let table: Vec<*const f32> = std::iter::once(b.as_ptr()).chain((0..r).map(|i| a[i * depth..].as_ptr())).collect();
     let row = (w * lanes) as isize;
     let tile = Tile {
         table: table.as_ptr(),
@@ -60,16 +61,23 @@ fn time(case: &Case, isa: Isa, threads: usize) -> f64 {
     let pool = Pool::new(threads);
     let mut holes = HoleCompiler::new(isa).expect("a compiler");
     let constant = |id: BufferId| id.0 == 1;
-    let mut dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
+    let (kernel, need): (Box<dyn Compiled>, _) = if matches!(case.kernel.body, Body::Dot { .. }) {
+        let k = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
+        let need = k.scratch();
+        (Box::new(k), need)
+    } else {
+        let k = AttentionKernel::compile(&case.kernel, &case.buffers, &mut holes, isa).expect("a kernel");
+        let need = k.scratch();
+        (Box::new(k), need)
+    };
     let code = holes.finish().expect("code");
-    let need = dot.scratch();
     let mut memory = Memory::new(need, threads);
     let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
     let ctx = memory.context(&pool, &code, &pointers, isa);
     // SAFETY: buffers are as long as their shapes say.
     unsafe {
-        dot.pack(&ctx);
-        best(|| dot.run(&ctx))
+        kernel.pack(&ctx);
+        best(|| kernel.run(&ctx))
     }
 }
 
@@ -81,7 +89,11 @@ fn main() {
         if !name.contains(&wanted) {
             return;
         }
-        let flops = 2.0 * case.kernel.axes.iter().product::<i64>() as f64;
+        let axes = &case.kernel.axes;
+        let flops = match case.kernel.body {
+            Body::Attention { .. } => 2 * axes[..4].iter().product::<i64>() * (axes[4] + axes[5]),
+            _ => 2 * axes.iter().product::<i64>(),
+        } as f64;
         print!("{name:36}");
         for threads in [1, 2] {
             let t = time(&case, isa, threads);
@@ -112,7 +124,10 @@ fn main() {
         for (c, k, s, hw) in
             [(96, 3, 2, 112), (144, 3, 1, 56), (192, 3, 1, 28), (384, 3, 1, 14), (960, 3, 1, 7), (336, 5, 1, 28)]
         {
-            show(format!("conv {c}->{c} k{k} s{s} {hw} b{b} g{c}"), depthwise(b, c, hw, hw, k, s, k / 2, Ending::BiasRelu));
+            show(
+                format!("conv {c}->{c} k{k} s{s} {hw} b{b} g{c}"),
+                depthwise(b, c, hw, hw, k, s, k / 2, Ending::BiasRelu),
+            );
         }
     }
     for (m, k, n) in [
@@ -125,5 +140,23 @@ fn main() {
         (8, 256, 1024),
     ] {
         show(format!("mm {m}x{k}x{n}"), linear(m, n, k, false, Ending::Plain));
+    }
+    for (c, o, hw) in [(24, 144, 56), (32, 192, 28), (112, 672, 14)] {
+        show(format!("silu conv {c}->{o} k1 s1 {hw}"), conv(1, c, hw, hw, o, 1, 1, 0, true, Ending::BiasSilu));
+        show(format!("silu conv {o}->{o} k3 s1 {hw} g{o}"), depthwise(1, o, hw, hw, 3, 1, 1, Ending::BiasSilu));
+        show(
+            format!("gated conv {o}->{c} k1 s1 {hw}"),
+            gated(conv(1, o, hw, hw, c, 1, 1, 0, true, Ending::BiasResidual), o),
+        );
+    }
+    for scores in [Scores::Scaled, Scores::Masked] {
+        show(format!("attention 8x196x196x32 {scores:?}"), attention(1, 8, (196, 196), (32, 32), scores, false));
+    }
+    for (m, o, c) in [(1568, 256, 256), (1568, 1024, 256)] {
+        let buffers = vec![naive::buffer(&[m, o]), naive::buffer(&[m, c]), naive::buffer(&[o, c])];
+        let reads = vec![plain(0, vec![1, 0, o]), plain(1, vec![0, 1, c])];
+        let roles = vec![DotRole::M, DotRole::N, DotRole::K];
+        let case = dot(vec![o, c, m], roles, reads, vec![plain(2, vec![c, 1, 0])], buffers, Hole::slot(0));
+        show(format!("grad dw {o}x{c} over {m}"), case);
     }
 }

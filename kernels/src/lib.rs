@@ -5,5 +5,7 @@
 //! threads. Imports: `uad-plan`.
 
 #![allow(unsafe_code)]
+// Loops over arrays of registers are written by index, as the hardware sees them.
+#![allow(clippy::needless_range_loop)]
 
 pub mod cpu;

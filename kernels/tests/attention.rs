@@ -12,57 +12,7 @@ use naive::*;
 use uad_kernels::cpu::attention::AttentionKernel;
 use uad_kernels::cpu::hole_jit::HoleCompiler;
 use uad_kernels::cpu::{Isa, Pool};
-use uad_plan::AttentionRole::{Batch, D, E, S, T};
 use uad_plan::*;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Scores {
-    Plain,
-    Scaled,
-    Masked,
-}
-
-/// q[b t h d], k[b s h d], v[b s h e], mask[t s] -> [b t h e], axes b h t s d e.
-fn case(b: i64, h: i64, (t, s): (i64, i64), (d, e): (i64, i64), scores: Scores, doubled: bool) -> Case {
-    let axes = vec![b, h, t, s, d, e];
-    let roles = vec![Batch, Batch, T, S, D, E];
-    let buffers = vec![
-        buffer(&[b, t, h, d]),
-        buffer(&[b, s, h, d]),
-        buffer(&[b, s, h, e]),
-        buffer(&[t, s]),
-        buffer(&[b, t, h, e]),
-    ];
-    let reads = vec![
-        plain(0, vec![t * h * d, d, h * d, 0, 1, 0]),
-        plain(1, vec![s * h * d, d, 0, h * d, 1, 0]),
-        plain(2, vec![s * h * e, e, 0, h * e, 0, 1]),
-        plain(3, vec![0, 0, s, 1, 0, 0]),
-    ];
-    let writes = vec![plain(4, vec![t * h * e, e, h * e, 0, 0, 1])];
-    let mut score = Hole::default();
-    let mut v = score.push(Inst::Slot(0));
-    if scores != Scores::Plain {
-        let c = score.push(Inst::F32(0.25));
-        v = score.push(Inst::Op(ScalarOp::Mul, vec![v, c]));
-    }
-    if scores == Scores::Masked {
-        let m = score.push(Inst::Load(3));
-        let zero = score.push(Inst::F32(0.75));
-        let keep = score.push(Inst::Op(ScalarOp::Lt, vec![m, zero]));
-        let gone = score.push(Inst::F32(f32::NEG_INFINITY));
-        v = score.push(Inst::Op(ScalarOp::Select, vec![keep, v, gone]));
-    }
-    score.results = vec![v];
-    let mut out = Hole::slot(0);
-    if doubled {
-        let two = out.push(Inst::F32(2.0));
-        let v = out.push(Inst::Op(ScalarOp::Mul, vec![Reg(0), two]));
-        out.results = vec![v];
-    }
-    let body = Body::Attention { roles, q: Hole::load(0), k: Hole::load(1), score, v: Hole::load(2), out };
-    Case { kernel: Kernel { scope: String::new(), axes, reads, writes, body }, buffers }
-}
 
 fn expected(case: &Case, data: &[Vec<f32>]) -> Vec<f64> {
     let Body::Attention { score, out, .. } = &case.kernel.body else { panic!() };
@@ -101,10 +51,8 @@ fn expected(case: &Case, data: &[Vec<f32>]) -> Vec<f64> {
 }
 
 fn try_case(case: &Case) {
-    let mut data: Vec<Vec<f32>> = (0u32..)
-        .zip(&case.buffers)
-        .map(|(i, b)| noise(b.shape.iter().product::<i64>() as usize, i + 1))
-        .collect();
+    let mut data: Vec<Vec<f32>> =
+        (0u32..).zip(&case.buffers).map(|(i, b)| noise(b.shape.iter().product::<i64>() as usize, i + 1)).collect();
     let want = expected(case, &data);
     for isa in Isa::all() {
         let mut first: Option<Vec<u32>> = None;
@@ -112,7 +60,7 @@ fn try_case(case: &Case) {
             data[4].iter_mut().for_each(|v| *v = 77.0);
             let pool = Pool::new(threads);
             let mut holes = HoleCompiler::new(isa).unwrap();
-            let kernel = AttentionKernel::compile(&case.kernel, &case.buffers, |_| false, &mut holes, isa).unwrap();
+            let kernel = AttentionKernel::compile(&case.kernel, &case.buffers, &mut holes, isa).unwrap();
             let code = holes.finish().unwrap();
             let mut memory = Memory::new(kernel.scratch(), threads);
             let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
@@ -141,8 +89,8 @@ fn attention_of_awkward_sizes() {
         (3, 1, (2, 300), (8, 8)),
     ] {
         for scores in [Scores::Plain, Scores::Scaled, Scores::Masked] {
-            try_case(&case(b, h, ts, de, scores, false));
+            try_case(&attention(b, h, ts, de, scores, false));
         }
-        try_case(&case(b, h, ts, de, Scores::Scaled, true));
+        try_case(&attention(b, h, ts, de, Scores::Scaled, true));
     }
 }

@@ -140,7 +140,11 @@ fn long_rows_are_cut() {
 
 #[test]
 fn reductions_of_every_dtype() {
-    for (dtype, ops) in [("f32", "sum prod max min argmax argmin"), ("i32", "sum prod max min argmax argmin"), ("bool", "max min argmax argmin")] {
+    for (dtype, ops) in [
+        ("f32", "sum prod max min argmax argmin"),
+        ("i32", "sum prod max min argmax argmin"),
+        ("bool", "max min argmax argmin"),
+    ] {
         for op in ops.split(' ') {
             let out = if op.starts_with("arg") { "i32" } else { dtype };
             for (shape, at) in [("[6, 13]", "13*i0 + i1"), ("[13, 6]", "i0 + 6*i1"), ("[6, 0]", "i1")] {
@@ -159,10 +163,13 @@ fn extremes_with_nan() {
     for op in ["max", "min", "argmax", "argmin"] {
         let out = if op.starts_with("arg") { "i32" } else { "f32" };
         for (a, at) in [("[4, 100]", "100*i0 + i1"), ("[100, 4]", "i0 + 4*i1")] {
-            let b = bound("", &format!(
-                r#"input %x f32{a} output %y {out}[4] kernels {{ rows [4, 100] inner 1 "{op}" {{
+            let b = bound(
+                "",
+                &format!(
+                    r#"input %x f32{a} output %y {out}[4] kernels {{ rows [4, 100] inner 1 "{op}" {{
                 $0 = %x[{at}] reduce {op} {{ r0 = $0; yield r0 }} emit 0 {{ r0 = slot 0; yield r0 }} write %y[i0] }} }}"#
-            ));
+                ),
+            );
             let mut x: Vec<f32> = (0..400).map(|i| ((i * 7919) % 257) as f32).collect();
             (x[130], x[131], x[390]) = (f32::NAN, f32::NAN, f32::INFINITY);
             let shape: &[usize] = if a == "[4, 100]" { &[4, 100] } else { &[100, 4] };

@@ -9,7 +9,7 @@ use std::path::Path;
 use uad_compiler::compile::{self, CompileOptions};
 use uad_compiler::diag::{Diagnostic, Severity};
 use uad_compiler::graph::Graph;
-use uad_compiler::model::{self, Model};
+use uad_compiler::model::{self, Model, Static};
 use uad_compiler::source::{Files, Loader};
 use uad_plan::{DType, Dim, Plan, Stored, Verified};
 use uad_runtime::bundle::Bundle;
@@ -84,7 +84,10 @@ impl Compiled {
 
     /// The value of an integer parameter.
     pub fn int_param(&self, name: &str) -> Option<i64> {
-        self.model.params.iter().find(|p| p.name == name)?.int
+        match self.model.params.iter().find(|p| p.name == name)?.value {
+            Static::Int(v) => Some(v),
+            _ => None,
+        }
     }
 
     /// The stored tensors of the model.

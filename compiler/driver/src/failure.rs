@@ -34,8 +34,8 @@ pub enum Failure {
 
 impl Failure {
     /// Wrong input.
-    pub fn input(message: impl Into<String>) -> Failure {
-        Failure::Input { message: message.into(), help: None }
+    pub fn input(message: impl fmt::Display) -> Failure {
+        Failure::Input { message: message.to_string(), help: None }
     }
 
     /// Adds what to do.

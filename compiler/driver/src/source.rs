@@ -17,11 +17,12 @@ pub struct Folder(pub PathBuf);
 
 impl Loader for Folder {
     fn load(&self, path: &str) -> Option<String> {
-        let inside = Path::new(path);
-        if !inside.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+        let path = Path::new(path);
+        let inside = path.strip_prefix(&self.0).ok()?;
+        if !inside.components().all(|c| matches!(c, Component::Normal(_))) {
             return None;
         }
-        read(&self.0.join(inside)).ok()
+        read(path).ok()
     }
 }
 
@@ -44,5 +45,5 @@ pub fn read(path: &Path) -> Done<String> {
 
 /// The folder that a spec's modules are looked for in.
 pub fn folder(spec: &Path) -> Folder {
-    Folder(spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned())
+    Folder(spec.parent().unwrap_or(Path::new("")).to_owned())
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use uad_compiler::diag::nearest::did_you_mean;
 use uad_compiler::model::StoredInfo;
 use uad_compiler::names::{Names, cover};
-use uad_compiler::source::NAMES;
+use uad_compiler::library::NAMES;
 use uad_plan::tensor::Tensor;
 use uad_runtime::device::executor::Draw;
 use uad_runtime::tensors::TensorFile;
@@ -63,7 +63,7 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
             assign(into, compiled, &names, &file)
         };
     }
-    let maps: BTreeSet<&String> = compiled.model.stored.iter().filter_map(|s| Some(&s.names.as_ref()?.0)).collect();
+    let maps: BTreeSet<&String> = compiled.model.stored.iter().filter_map(|s| Some(&s.names.as_ref()?.name)).collect();
     let mut refusals = Vec::new();
     for map in &maps {
         let Some((name, text)) = NAMES.iter().find(|n| n.0 == map.as_str()) else { continue };
@@ -98,18 +98,18 @@ fn split(argument: &str) -> (PathBuf, Option<String>) {
 fn by_block(into: &mut Tensors, compiled: &Compiled, names: &Names, file: &TensorFile, fits: impl Fn(&str) -> bool) -> Done {
     let mut prefixes: Vec<&String> = Vec::new();
     for s in &compiled.model.stored {
-        if let Some((map, prefix)) = &s.names
-            && fits(map)
-            && !prefixes.contains(&prefix)
+        if let Some(n) = &s.names
+            && fits(&n.name)
+            && !prefixes.contains(&&n.prefix)
         {
-            prefixes.push(prefix);
+            prefixes.push(&n.prefix);
         }
     }
     if prefixes.is_empty() {
         return Err(Failure::input(format!("no block of `{}` declares @weights", compiled.model.name)));
     }
     for prefix in prefixes {
-        let below = |s: &&StoredInfo| s.names.as_ref().is_some_and(|(m, p)| fits(m) && p == prefix);
+        let below = |s: &&StoredInfo| s.names.as_ref().is_some_and(|n| fits(&n.name) && n.prefix == *prefix);
         let ours: Vec<&StoredInfo> = compiled.model.stored.iter().filter(below).collect();
         fill(into, compiled, names, file, &ours, prefix)?;
     }

@@ -7,6 +7,7 @@
 
 pub mod build;
 pub mod op;
+pub mod picture;
 pub mod random;
 pub mod text;
 pub mod verify;

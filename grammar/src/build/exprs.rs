@@ -7,7 +7,7 @@
 use super::{Builder, kids};
 use crate::SyntaxError;
 use crate::ast::{Arg, BinaryOp, Expr, ExprKind, IndexItem, Span, ViewAxis, ViewSide};
-use crate::parse::{Node, Rule};
+use crate::rules::{Node, Rule};
 
 const PIPE: u8 = 1;
 const OR: u8 = 2;

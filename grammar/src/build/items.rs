@@ -4,7 +4,7 @@
 
 use super::{Builder, kids};
 use crate::ast::{Attribute, Field, Function, ItemKind, Param};
-use crate::parse::{Node, Rule};
+use crate::rules::{Node, Rule};
 
 impl Builder<'_> {
     pub(super) fn item_kind(&mut self, node: Node<'_>) -> Option<ItemKind> {

@@ -15,7 +15,7 @@ use pest::iterators::Pairs;
 use crate::ast::{Comment, Expr, ExprKind, File, Item, Name, Span};
 use crate::error::SyntaxError;
 use crate::layout::{CommentKind, RawComment};
-use crate::parse::{Node, Rule};
+use crate::rules::{Node, Rule};
 
 /// Trees are at most this deep, so that whoever walks them may recurse.
 const MAX_DEPTH: usize = 250;
@@ -92,11 +92,17 @@ impl<'s> Builder<'s> {
                 CommentKind::Doc if start != usize::MAX && comment.span.start as usize >= self.boundary => {
                     docs.push(doc_text(text));
                 }
-                _ => self.plain.push(Comment {
-                    text: text[2..].to_string(),
-                    span: comment.span,
-                    own_line: comment.own_line,
-                }),
+                _ => {
+                    // What documents nothing is a plain comment: elsewhere it might document something.
+                    let text = match text.as_bytes().get(2..4) {
+                        Some([b'/', after]) if *after != b'/' => &text[3..],
+                        Some([b'!', _]) => &text[3..],
+                        None if text.len() == 3 => text[2..].trim_matches(['/', '!']),
+                        _ => &text[2..],
+                    };
+                    let own_line = comment.own_line;
+                    self.plain.push(Comment { text: text.to_string(), span: comment.span, own_line });
+                }
             }
         }
         docs
@@ -105,7 +111,6 @@ impl<'s> Builder<'s> {
     fn span(&self, node: &Node<'_>) -> Span {
         let span = node.as_span();
         let end = self.source.len();
-        // The text may be longer than the source by the braces that close what the source leaves open.
         Span::new((self.base + span.start()).min(end), (self.base + trimmed_end(node)).min(end))
     }
 

@@ -6,7 +6,7 @@
 use super::{Builder, kids};
 use crate::SyntaxError;
 use crate::ast::{Body, Expr, ExprKind, Group, Iterate, Name, Pattern, ScorePart, Span, StagePart, Stmt, StmtKind};
-use crate::parse::{Node, Rule};
+use crate::rules::{Node, Rule};
 
 /// A statement as the grammar sees it, before its place is known.
 enum Part {

@@ -5,7 +5,7 @@
 use super::{Builder, kids};
 use crate::SyntaxError;
 use crate::ast::{DimItem, Name, Type, TypeKind};
-use crate::parse::{Node, Rule};
+use crate::rules::{Node, Rule};
 
 /// `list list … T` and `(T) -> (T) -> … T` nest at most this deep.
 const MAX_CHAIN: usize = 16;

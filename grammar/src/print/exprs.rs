@@ -3,10 +3,10 @@
 //! In: expressions. Out: text. Invariants: parentheses stand where precedence needs them and nowhere else; recursion
 //! is bounded by the depth of the tree. Imports: the printer.
 
+use super::stmts::pattern_text;
+use super::types::{axes, is_plain_name, quoted, rest};
 use super::{Entry, Printer, Tail, WIDTH, end_column, pad, width};
 use crate::ast::{Arg, BinaryOp, Body, Expr, ExprKind, IndexItem, ViewSide};
-use crate::print::stmts::pattern_text;
-use crate::print::types::{axes, is_plain_name, quoted, rest};
 
 const PIPE: u8 = 1;
 const NOT: u8 = 4;

@@ -2,9 +2,9 @@
 //!
 //! In: items. Out: entries of the file. Invariants: as in [`super`]. Imports: the printer.
 
+use super::types::quoted;
 use super::{Entry, Printer, WIDTH, pad, width};
 use crate::ast::{Attribute, Field, Function, Item, ItemKind, Name, Param};
-use crate::print::types::quoted;
 
 impl<'f> Printer<'f> {
     pub(super) fn items(&mut self, items: &'f [Item]) -> Vec<Entry<'f>> {

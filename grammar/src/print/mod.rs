@@ -1,7 +1,8 @@
 //! The one layout of a `.uad` file (`uadc fmt`).
 //!
-//! In: a tree. Out: text that parses to the same tree. Invariants: printing what was printed changes nothing; no comment
-//! is lost; no line is longer than [`WIDTH`] if it can be broken after a comma, before `|>`, or after an operator.
+//! In: a tree. Out: text that parses to the same tree. Invariants: printing what was printed changes nothing; no
+//! comment is lost; no line is longer than [`WIDTH`] if it can be broken after a comma, before `|>`, or after an
+//! operator.
 //! Imports: the tree.
 //!
 //! A sequence (the items of a file, the statements of a body) is a list of entries. An entry is some cells, which are
@@ -36,7 +37,7 @@ pub fn print(file: &File) -> String {
         out.push('\n');
     }
     let entries = printer.items(&file.items);
-    let first = entries.first().map_or(usize::MAX, |e| e.start.saturating_sub(0));
+    let first = entries.first().map_or(usize::MAX, |e| e.start);
     let first_comment = file.comments.first().map_or(usize::MAX, |c| c.span.start as usize);
     let docs = entries.first().filter(|e| e.start < first_comment).map_or(0, |e| e.docs.len());
     let begins = first.min(first_comment);
@@ -159,10 +160,10 @@ impl<'f> Printer<'f> {
         if opener.is_some() {
             lines.push(Line { text: String::new(), comment: None });
         }
-        let widths = self.cell_widths(&entries, opener, indent);
+        let widths = self.cell_widths(&entries, indent);
         let last = lines.len();
         for (entry, widths) in entries.iter().zip(widths) {
-            self.comments_before(entry.start, entry.docs.len(), &mut previous, indent, last, &mut lines);
+            self.comments_before(entry.start, &mut previous, indent, last, &mut lines);
             if let Some(before) = previous
                 && lines.len() > last
                 && self.line(entry.start).saturating_sub(entry.docs.len()) > self.line(before) + 1
@@ -183,21 +184,19 @@ impl<'f> Printer<'f> {
             }
             previous = Some(entry.end.saturating_sub(1).max(entry.start));
         }
-        self.comments_before(end, 0, &mut previous, indent, last, &mut lines);
+        self.comments_before(end, &mut previous, indent, last, &mut lines);
         joined(lines)
     }
 
     fn comments_before(
         &mut self,
         end: usize,
-        docs: usize,
         previous: &mut Option<usize>,
         indent: usize,
         first: usize,
         lines: &mut Vec<Line>,
     ) {
         let start = previous.map_or(0, |p| p + 1);
-        let _ = docs;
         for n in self.comments_in(start, end) {
             let comment = &self.comments[n];
             let at = comment.span.start as usize;
@@ -218,14 +217,13 @@ impl<'f> Printer<'f> {
     }
 
     /// How wide the cells of each entry are, by runs of neighbours of one kind.
-    fn cell_widths(&self, entries: &[Entry<'f>], opener: Option<usize>, indent: usize) -> Vec<Vec<usize>> {
+    fn cell_widths(&self, entries: &[Entry<'f>], indent: usize) -> Vec<Vec<usize>> {
         let own = |e: &Entry<'f>| e.cells.iter().map(|c| width(c)).collect::<Vec<_>>();
         let mut widths: Vec<Vec<usize>> = entries.iter().map(own).collect();
         let fits = |e: &Entry<'f>| {
             let cells: usize = e.cells.iter().map(|c| width(c) + 1).sum();
             e.flat.as_ref().is_some_and(|flat| indent + cells + width(flat) <= WIDTH)
         };
-        let _ = opener;
         let mut first = 0;
         while first < entries.len() {
             let mut next = first + 1;
@@ -233,6 +231,7 @@ impl<'f> Printer<'f> {
                 && entries[first].kind.is_some()
                 && entries[next].kind == entries[first].kind
                 && entries[next].docs.is_empty()
+                && !self.has_comment(entries[next].start, entries[next].end)
                 && fits(&entries[next - 1])
                 && fits(&entries[next])
                 && self.line(entries[next].start) <= self.line(entries[next - 1].end.saturating_sub(1)) + 1
@@ -279,15 +278,8 @@ impl<'f> Printer<'f> {
         {
             return flat;
         }
-        let opener = self.opener(&entries, start);
-        let lines = self.sequence(entries, Some(opener), end, indent + 2);
+        let lines = self.sequence(entries, Some(start), end, indent + 2);
         format!("{{{}\n{}}}", lines.join("\n"), pad(indent))
-    }
-
-    /// Where the brace before the first entry is, near enough to tell its line. The tree does not keep it: the comments
-    /// that stand after it are those on the line where the construct's head ends.
-    fn opener(&self, _entries: &[Entry<'f>], start: usize) -> usize {
-        start
     }
 
     fn flat_block(&self, entries: &[Entry<'f>], start: usize, end: usize) -> Option<String> {

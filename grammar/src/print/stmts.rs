@@ -3,9 +3,9 @@
 //! In: statements. Out: entries of a body. Invariants: declarations joined by commas share a line while they fit.
 //! Imports: the printer.
 
+use super::types::quoted;
 use super::{Entry, Printer, Tail, WIDTH, end_column, pad, width};
 use crate::ast::{Body, Expr, ExprKind, Group, Iterate, Pattern, ScorePart, StagePart, Stmt, StmtKind};
-use crate::print::types::quoted;
 
 /// One of several declarations joined by commas.
 struct Declared<'f> {

@@ -11,10 +11,11 @@ use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext, size_of};
 use super::isa::Isa;
 use super::panel::{Packer, Panel, panels};
-use super::run_context::{RunContext, Scratch, round};
+use super::run::{Compiled, RunContext};
+use super::scratch::{Scratch, round};
 use super::softmax::{run_scale, run_softmax};
 use super::strip::{Move, Port, StripOperand};
-use uad_plan::{Access, AttentionRole, Body, Buffer, BufferId, DType, Hole, Inst, Kernel, ScalarOp};
+use uad_plan::{Access, AttentionRole, Body, Buffer, DType, Hole, Inst, Kernel, ScalarOp};
 
 /// Floating point operations of one task.
 const TASK_FLOPS: usize = 3_000_000;
@@ -102,7 +103,6 @@ impl AttentionKernel {
     pub fn compile(
         kernel: &Kernel<i64>,
         buffers: &[Buffer<i64>],
-        _constant: impl Fn(BufferId) -> bool,
         holes: &mut HoleCompiler,
         isa: Isa,
     ) -> Result<AttentionKernel, String> {
@@ -124,8 +124,15 @@ impl AttentionKernel {
             S => stride_of(k, axis),
             _ => write.strides[axis].abs(),
         };
-        let space =
-            Space::new(&kernel.axes, &roles, &[Batch, T, S, D, E], reads, &kernel.writes, &[q, k, score, v, out], weight)?;
+        let space = Space::new(
+            &kernel.axes,
+            &roles,
+            &[Batch, T, S, D, E],
+            reads,
+            &kernel.writes,
+            &[q, k, score, v, out],
+            weight,
+        )?;
         let [q, k, score, v, out] = [q, k, score, v, out].map(|h| space.hole(h));
         let walk = |r| Walk::over(&space, space.range(r));
         let (batch, queries, keys, mixed) = (walk(Batch), walk(T), walk(S), walk(E));
@@ -144,9 +151,10 @@ impl AttentionKernel {
         let plain = |r: &Access<i64>| r.guards.is_empty() && r.via.is_empty() && dtype(r) == DType::F32;
 
         let port = |moves| vec![Port::new(DType::F32, moves)];
-        let direct = q.as_load().map(|n| &space.reads[n as usize]).filter(|r| {
-            plain(r) && segments == 1 && (inner.is_none_or(|a| r.strides[a] == 1))
-        });
+        let direct = q
+            .as_load()
+            .map(|n| &space.reads[n as usize])
+            .filter(|r| plain(r) && segments == 1 && (inner.is_none_or(|a| r.strides[a] == 1)));
         let q = match direct {
             Some(r) => Query::Direct(r.clone()),
             None => {
@@ -322,7 +330,12 @@ impl AttentionKernel {
                     base.offset((r.offset + along(&r.strides, &p)) as isize)
                 }
             };
-            let tiles = |panels: &[Panel], b: *const f32, depth: usize, from: &dyn Fn(usize) -> *const f32, to: *mut f32, row| {
+            let tiles = |panels: &[Panel],
+                         b: *const f32,
+                         depth: usize,
+                         from: &dyn Fn(usize) -> *const f32,
+                         to: *mut f32,
+                         row| {
                 for p in panels {
                     let height = tile_rows(self.isa, p.width);
                     let many = rows.div_ceil(height);
@@ -394,5 +407,12 @@ impl AttentionKernel {
                 }
             }
         }
+    }
+}
+
+impl Compiled for AttentionKernel {
+    unsafe fn run(&self, cx: &RunContext<'_>) {
+        // SAFETY: the caller's contract.
+        unsafe { AttentionKernel::run(self, cx) }
     }
 }

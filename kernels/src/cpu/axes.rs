@@ -94,9 +94,8 @@ impl<R: Copy + PartialEq> Space<R> {
                 roles[last] == roles[a]
                     && !indexed(last)
                     && !indexed(a)
-                    && every().all(|x| {
-                        nests(&x.strides, last, a) && x.guards.iter().all(|g| nests(&g.strides, last, a))
-                    })
+                    && every()
+                        .all(|x| nests(&x.strides, last, a) && x.guards.iter().all(|g| nests(&g.strides, last, a)))
             });
             match runs.last_mut() {
                 Some(run) if joins => run.push(a),

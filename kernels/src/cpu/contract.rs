@@ -6,9 +6,7 @@
 use super::map::Site;
 use super::rows::Rows;
 use super::run::Compiled;
-use uad_plan::{
-    Access, AttentionRole, BufferId, DType, DotRole, Guard, Hole, Inst, ReduceOp, Reg, RowStage, ScalarOp,
-};
+use uad_plan::{Access, AttentionRole, BufferId, DType, DotRole, Guard, Hole, Inst, ReduceOp, Reg, RowStage, ScalarOp};
 
 /// An access over the axes `order` of the ones it had.
 fn pick_access(a: &Access<i64>, order: &[usize]) -> Access<i64> {
@@ -122,9 +120,8 @@ pub fn attention(
     [q, k, score, v, out]: [&Hole<i64>; 5],
 ) -> Result<Several, String> {
     use AttentionRole::{Batch, D, E, S, T};
-    let of = |wanted: &[AttentionRole]| -> Vec<usize> {
-        (0..axes.len()).filter(|i| wanted.contains(&roles[*i])).collect()
-    };
+    let of =
+        |wanted: &[AttentionRole]| -> Vec<usize> { (0..axes.len()).filter(|i| wanted.contains(&roles[*i])).collect() };
     let (outer, s, d, e) = (of(&[Batch, T]), of(&[S]), of(&[D]), of(&[E]));
     let join = |lists: &[&Vec<usize>]| lists.iter().flat_map(|l| l.iter().copied()).collect::<Vec<usize>>();
     let scored = join(&[&outer, &s]);

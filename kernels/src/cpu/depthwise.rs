@@ -5,6 +5,7 @@
 //! vector read once. Weights are packed tap by tap. Invariants: tasks are cut by shape alone.
 //! Imports: [`super::depthwise_tile`], [`super::axes`], [`super::hole_strip`].
 
+use super::activation::activate;
 use super::axes::{Point, Space, Walk, along};
 use super::depthwise_tile::{Columns, run_slide, run_taps, slide_columns, taps_columns};
 use super::dot_finish::{Native, recognise};
@@ -13,7 +14,9 @@ use super::gemm::Finish;
 use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext, size_of};
 use super::isa::Isa;
-use super::run_context::{RunContext, Scratch, round};
+use super::panel::Aligned;
+use super::run::RunContext;
+use super::scratch::{Scratch, round};
 use super::strip::{Move, Port, StripOperand};
 use uad_plan::{Access, DType, DotRole};
 
@@ -46,7 +49,7 @@ pub struct DepthwisePlan {
     ending: Ending,
     tasks: usize,
     zeros: Vec<f32>,
-    packed: Vec<f32>,
+    packed: Aligned,
     layout: Layout,
 }
 
@@ -76,16 +79,18 @@ struct Layout {
 
 #[derive(Clone, Copy)]
 struct Shared(*mut f32);
-// SAFETY: tasks write disjoint parts of what the pointer reaches.
+// SAFETY: tasks read what the pointer reaches.
 unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(&self) -> *const f32 {
+        self.0
+    }
+}
 
 impl DepthwisePlan {
     /// A plan, or `None` if the contraction is of another kind.
-    pub fn compile(
-        parts: &DotParts<'_>,
-        isa: Isa,
-        holes: &mut HoleCompiler,
-    ) -> Result<Option<DepthwisePlan>, String> {
+    pub fn compile(parts: &DotParts<'_>, isa: Isa, holes: &mut HoleCompiler) -> Result<Option<DepthwisePlan>, String> {
         let s: &Space<DotRole> = parts.space;
         let dtype = |r: &Access<i64>| parts.buffers[r.buffer.0 as usize].dtype;
         let (batch, rows, summed) = (s.range(DotRole::Batch), s.range(DotRole::M), s.range(DotRole::K));
@@ -141,7 +146,8 @@ impl DepthwisePlan {
         let all = all_taps.extents.iter().product::<i64>() as usize;
         let work = line_count * columns * channels * all;
         let tasks = (work / TASK_WORK).max(usize::from(work > TASK_WORK / 8) * 2).clamp(1, line_count.min(256));
-        let mut layout = Layout { weights: round(tap_count * super::depthwise_tile::MAX_COLUMNS * 8), ..Default::default() };
+        let mut layout =
+            Layout { weights: round(tap_count * super::depthwise_tile::MAX_COLUMNS * 8), ..Default::default() };
         layout.sums = layout.weights + round(tap_count * 8);
         let strips = matches!(ending, Ending::Strip { .. });
         let block = super::depthwise_tile::MAX_COLUMNS * channels * 4;
@@ -167,7 +173,7 @@ impl DepthwisePlan {
             ending,
             tasks,
             zeros: vec![0.0; channels],
-            packed: if parts.b_constant { vec![0.0; all * channels] } else { Vec::new() },
+            packed: Aligned::new(if parts.b_constant { all * channels } else { 0 }),
             layout,
         }))
     }
@@ -206,9 +212,9 @@ impl DepthwisePlan {
     ///
     /// # Safety
     /// The context's pointers and scratch are valid.
-    pub unsafe fn pack(&mut self, ctx: &RunContext<'_>) {
+    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
         if self.constant {
-            let to = self.packed.as_mut_ptr();
+            let to = self.packed.pointer();
             // SAFETY: the caller's contract; `packed` has room for all taps.
             unsafe { self.pack_weights(ctx, to) };
         }
@@ -241,15 +247,14 @@ impl DepthwisePlan {
         // SAFETY: the caller's contract; tasks write disjoint lines.
         unsafe {
             let weights = Shared(if self.constant {
-                self.packed.as_ptr().cast_mut()
+                self.packed.pointer()
             } else {
                 self.pack_weights(ctx, ctx.shared.cast());
                 ctx.shared.cast()
             });
             ctx.pool.run(self.tasks, &|worker, t| {
-                let weights = weights;
                 let cut = |i: usize| i * self.line_count / self.tasks;
-                (cut(t)..cut(t + 1)).for_each(|line| self.line(ctx, worker, line, weights.0));
+                (cut(t)..cut(t + 1)).for_each(|line| self.line(ctx, worker, line, weights.get()));
             });
         }
     }
@@ -318,8 +323,7 @@ impl DepthwisePlan {
                     for k in 0..self.tap_count {
                         self.taps.seek(k as i64, &mut at);
                         let inside = self.a.guards.iter().enumerate().all(|(n, g)| {
-                            slide.guard == Some(n)
-                                || (0..g.extent).contains(&(g.offset + along(&g.strides, &at)))
+                            slide.guard == Some(n) || (0..g.extent).contains(&(g.offset + along(&g.strides, &at)))
                         });
                         if inside {
                             let o = self.a.offset + along(&self.a.strides, &at);
@@ -342,15 +346,15 @@ impl DepthwisePlan {
                                 let v = g.offset + along(&g.strides, &at) + per * t as i64;
                                 (0..g.extent).contains(&v)
                             });
-                            *inputs.add(k * columns + t) = if inside {
-                                base.wrapping_offset(o + step * t as isize)
-                            } else {
-                                self.zeros.as_ptr()
-                            };
+                            *inputs.add(k * columns + t) =
+                                if inside { base.wrapping_offset(o + step * t as isize) } else { self.zeros.as_ptr() };
                         }
                     }
                     work.count = self.tap_count;
                     run_taps(self.isa, columns, &work);
+                }
+                if let Ending::Registers { native: Native { act: Some(act), .. }, .. } = &self.ending {
+                    activate(self.isa, *act, work.out, work.out_column, columns, self.channels);
                 }
                 if let Ending::Strip { strip, writes } = &self.ending {
                     let with = self.strips(ctx, worker);
@@ -363,7 +367,10 @@ impl DepthwisePlan {
                         let mut results = [StripOperand::NONE; 8];
                         for (r, (w, size)) in results.iter_mut().zip(writes) {
                             let o = (w.offset + along(&w.strides, &p)) as isize * *size as isize;
-                            *r = StripOperand { pointer: ctx.pointers[w.buffer.0 as usize].wrapping_offset(o), stride: 1 };
+                            *r = StripOperand {
+                                pointer: ctx.pointers[w.buffer.0 as usize].wrapping_offset(o),
+                                stride: 1,
+                            };
                         }
                         let slot = StripOperand::new(sums.add(t * self.channels), 1);
                         strip.run(&with, &p, self.channels, &[slot], &results);

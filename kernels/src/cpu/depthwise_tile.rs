@@ -4,6 +4,9 @@
 //! taps in order, so the result does not depend on how columns are tiled; channels beyond a whole vector are covered
 //! by a vector that overlaps the one before. Imports: [`super::isa`], [`super::simd`], [`super::gemm::Finish`].
 
+// Loops over registers run by number: the arrays must stay in registers, and iterators hide that they do.
+#![allow(clippy::needless_range_loop)]
+
 use super::gemm::Finish;
 use super::isa::dispatch;
 use super::simd::Simd;
@@ -63,8 +66,11 @@ unsafe fn slide<S: Simd, const K: usize, const ST: usize, const T: usize, const 
             let mut acc = [S::zero(); T];
             for r in 0..args.count {
                 let x = (*args.inputs.add(r)).wrapping_add(c);
-                let w = (*args.weights.add(r)).add(c);
-                let w: [S::F; K] = std::array::from_fn(|k| S::load(w.add(k * args.channels)));
+                let from = (*args.weights.add(r)).add(c);
+                let mut w = [S::zero(); K];
+                for k in 0..K {
+                    w[k] = S::load(from.add(k * args.channels));
+                }
                 macro_rules! at {
                     ($($j:literal)*) => { $(
                         if $j < (T - 1) * ST + K && (!CHECK || ($j >= args.low && $j < args.high)) {

@@ -10,7 +10,8 @@ use super::dot_gemm::{DotParts, GemmPlan};
 use super::dot_pad::Pad;
 use super::hole_jit::HoleCompiler;
 use super::isa::Isa;
-use super::run_context::{RunContext, Scratch};
+use super::run::{Compiled, RunContext};
+use super::scratch::Scratch;
 use uad_plan::{Access, Body, Buffer, BufferId, DotRole, Hole, Kernel};
 
 /// A compiled `dot`.
@@ -81,10 +82,9 @@ impl DotKernel {
             let space = Space::new(&kernel.axes, &roles, &order, reads, &kernel.writes, &[a, b, out], weight)?;
             let (a, b, out) = (space.hole(a), space.hole(b), space.hole(out));
             let parts = DotParts { space: &space, a: &a, b: &b, out: &out, b_constant, pad, buffers };
-            if points(&roles, DotRole::N) == 1 && parts.pad.is_none() {
-                if let Some(p) = DepthwisePlan::compile(&parts, isa, holes)? {
-                    return Ok(Path::Depthwise(Box::new(p)));
-                }
+            let narrow = points(&roles, DotRole::N) == 1 && parts.pad.is_none();
+            if let Some(p) = if narrow { DepthwisePlan::compile(&parts, isa, holes)? } else { None } {
+                return Ok(Path::Depthwise(Box::new(p)));
             }
             Ok::<_, String>(Path::Gemm(Box::new(GemmPlan::compile(parts, isa, holes)?)))
         };
@@ -126,8 +126,8 @@ impl DotKernel {
     ///
     /// # Safety
     /// The context's pointers and scratch are valid.
-    pub unsafe fn pack(&mut self, ctx: &RunContext<'_>) {
-        match &mut self.path {
+    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
+        match &self.path {
             // SAFETY: the caller's contract.
             Path::Gemm(p) => unsafe { p.pack(ctx) },
             // SAFETY: as above.
@@ -146,6 +146,17 @@ impl DotKernel {
             // SAFETY: as above.
             Path::Depthwise(p) => unsafe { p.run(ctx) },
         }
+    }
+}
+
+impl Compiled for DotKernel {
+    unsafe fn run(&self, cx: &RunContext<'_>) {
+        // SAFETY: the caller's contract.
+        unsafe { DotKernel::run(self, cx) }
+    }
+    unsafe fn pack(&self, cx: &RunContext<'_>) {
+        // SAFETY: the caller's contract.
+        unsafe { DotKernel::pack(self, cx) }
     }
 }
 

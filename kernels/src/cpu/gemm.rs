@@ -5,6 +5,9 @@
 //! fused multiply-add at a time, so the result does not depend on how rows and columns are tiled; reads of A are
 //! scalars, reads of B whole vectors. Imports: [`super::isa`], [`super::simd`].
 
+// Loops over registers run by number: the arrays must stay in registers, and iterators hide that they do.
+#![allow(clippy::needless_range_loop)]
+
 use super::isa::{Isa, Kind, dispatch};
 use super::simd::Simd;
 
@@ -97,7 +100,8 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(t: &Tile) {
             for i in 0..R {
                 let p = t.carry.offset(i as isize * t.carry_row);
                 for j in 0..W {
-                    acc[i][j] = if j + 1 == W { S::load_n(p.add(j * S::LANES), tail) } else { S::load(p.add(j * S::LANES)) };
+                    acc[i][j] =
+                        if j + 1 == W { S::load_n(p.add(j * S::LANES), tail) } else { S::load(p.add(j * S::LANES)) };
                 }
             }
         }
@@ -158,7 +162,10 @@ unsafe fn step<S: Simd, const R: usize, const W: usize>(
 ) {
     // SAFETY: as in `tile`.
     unsafe {
-        let v: [S::F; W] = std::array::from_fn(|j| S::load(b.add(j * S::LANES)));
+        let mut v = [S::zero(); W];
+        for j in 0..W {
+            v[j] = S::load(b.add(j * S::LANES));
+        }
         for i in 0..R {
             let x = S::splat(*rows[i].offset(at));
             for j in 0..W {

@@ -257,4 +257,3 @@ fn by_lane(b: &mut FunctionBuilder<'_>, op: ScalarOp, args: &Arguments<'_>) -> V
     });
     join(b, DType::I32, lanes)
 }
-

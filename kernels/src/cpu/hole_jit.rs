@@ -19,8 +19,10 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use uad_plan::{Inst, ScalarOp};
+
+/// A function to compile: its number, its name in the module, its code.
+type Job = (usize, FuncId, Context);
 
 /// Collects holes and compiles them together.
 pub struct HoleCompiler {
@@ -67,7 +69,7 @@ impl HoleCompiler {
         for (op, function) in kernels {
             builder.symbol(format!("uad_{}", op.name()), function as *const u8);
         }
-        builder.symbol("uad_draw", random::draw as *const u8);
+        builder.symbol("uad_draw", random::draw(isa) as *const u8);
         let mut module = JITModule::new(builder);
         let call_conv = module.isa().default_call_conv();
         let of = |params: usize| {
@@ -100,10 +102,8 @@ impl HoleCompiler {
         context.func.signature = Signature::new(call_conv);
         context.func.signature.params.push(AbiParam::new(I64));
         let name = format!("hole_{}", id.0);
-        let function = self
-            .module
-            .declare_function(&name, Linkage::Local, &context.func.signature)
-            .map_err(|e| e.to_string())?;
+        let function =
+            self.module.declare_function(&name, Linkage::Local, &context.func.signature).map_err(|e| e.to_string())?;
         let import = |module: &mut JITModule, context: &mut Context, f: FuncId| {
             module.declare_func_in_func(f, &mut context.func)
         };
@@ -135,46 +135,38 @@ impl HoleCompiler {
     pub fn finish(mut self) -> Result<HoleCode, String> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         let threads = threads.min(self.functions.len() / 4 + 1);
-        let mut parts: Vec<Vec<(usize, FuncId, Context)>> = (0..threads).map(|_| Vec::new()).collect();
+        let mut parts: Vec<Vec<Job>> = (0..threads).map(|_| Vec::new()).collect();
         for (n, (id, context)) in self.functions.drain(..).enumerate() {
             parts[n % threads].push((n, id, context));
         }
-        let total: usize = parts.iter().map(Vec::len).sum();
         let isa = self.module.isa();
-        let done = AtomicUsize::new(0);
-        let work = |part: Vec<(usize, FuncId, Context)>| {
-            let mut out = Vec::with_capacity(part.len());
-            for (n, id, mut context) in part {
+        let work = |mut part: Vec<Job>| {
+            for (n, _, context) in &mut part {
                 context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("hole {n}: {:?}", e.inner))?;
-                done.fetch_add(1, Relaxed);
-                out.push((n, id, context));
             }
-            Ok::<_, String>(out)
+            Ok::<_, String>(part)
         };
-        let compiled: Vec<Result<Vec<(usize, FuncId, Context)>, String>> = if threads == 1 {
-            parts.drain(..).map(work).collect()
+        let mut all: Vec<Job> = Vec::new();
+        if threads == 1 {
+            for part in parts {
+                all.extend(work(part)?);
+            }
         } else {
             let work = &work;
             std::thread::scope(|scope| {
                 let handles: Vec<_> = parts.drain(..).map(|part| scope.spawn(move || work(part))).collect();
-                let broken = |_| Err("a thread that compiled holes panicked".to_owned());
-                handles.into_iter().map(|h| h.join().unwrap_or_else(broken)).collect()
-            })
-        };
-        debug_assert!(done.load(Relaxed) <= total);
-        let mut all = Vec::with_capacity(total);
-        for part in compiled {
-            all.extend(part?);
+                handles.into_iter().try_for_each(|h| {
+                    let broken = |_| Err("a thread that compiled holes panicked".to_owned());
+                    all.extend(h.join().unwrap_or_else(broken)?);
+                    Ok::<_, String>(())
+                })
+            })?;
         }
         all.sort_by_key(|c| c.0);
         for (n, id, context) in &all {
             let Some(code) = context.compiled_code() else { return Err(format!("hole {n} has no code")) };
-            let relocs: Vec<ModuleReloc> = code
-                .buffer
-                .relocs()
-                .iter()
-                .map(|r| ModuleReloc::from_mach_reloc(r, &context.func, *id))
-                .collect();
+            let relocs: Vec<ModuleReloc> =
+                code.buffer.relocs().iter().map(|r| ModuleReloc::from_mach_reloc(r, &context.func, *id)).collect();
             let align = u64::from(code.buffer.alignment.max(16));
             self.module
                 .define_function_bytes(*id, align, code.code_buffer(), &relocs)
@@ -194,6 +186,11 @@ impl HoleCompiler {
 }
 
 impl HoleCode {
+    /// Number of functions.
+    pub fn count(&self) -> usize {
+        self.functions.len()
+    }
+
     /// The strip function of this number; valid while `self` lives.
     pub fn get(&self, id: StripId) -> StripFn {
         self.functions[id.0 as usize]

@@ -423,8 +423,7 @@ impl Builder<'_, '_> {
                     }
                 }
                 Inst::Op(op, args) => {
-                    let found: Vec<Value> =
-                        args.iter().map(|a| values[a.0 as usize].unwrap_or(self.start)).collect();
+                    let found: Vec<Value> = args.iter().map(|a| values[a.0 as usize].unwrap_or(self.start)).collect();
                     self.apply(*op, args, &found, wide)
                 }
                 _ => continue,
@@ -527,4 +526,3 @@ fn advance(b: &mut FunctionBuilder<'_>, c: &mut Cursor, start: Value) {
     };
     c.pointer = b.ins().iadd(c.pointer, by);
 }
-

@@ -88,8 +88,13 @@ impl HoleStrip {
                 let stride = r.strides.get(axis).copied().unwrap_or(0);
                 Port::new(dtypes[n], if buffered { Move::Unit } else { Move::of(stride) })
             });
-            let spec =
-                StripSpec { hole, reads: ports.collect(), slots, results, moving: (axis < MAX_AXES).then_some(axis as u32) };
+            let spec = StripSpec {
+                hole,
+                reads: ports.collect(),
+                slots,
+                results,
+                moving: (axis < MAX_AXES).then_some(axis as u32),
+            };
             How::Compiled(holes.request(&spec)?)
         };
         Ok(HoleStrip { how, axis, reads: reads.to_vec(), dtypes, used, longest })

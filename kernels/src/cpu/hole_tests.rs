@@ -14,9 +14,19 @@ fn meaning(op: ScalarOp, dtypes: &[DType], args: &[f64]) -> f64 {
     let result = op.result(dtypes).unwrap();
     let ints: Vec<i64> = args.iter().map(|a| *a as i64).collect();
     let v = match (op, dtypes[0]) {
-        (ScalarOp::Div, DType::I32) => if ints[1] == 0 { 0.0 } else { (args[0] / args[1]).floor() },
+        (ScalarOp::Div, DType::I32) => {
+            if ints[1] == 0 {
+                0.0
+            } else {
+                (args[0] / args[1]).floor()
+            }
+        }
         (ScalarOp::Rem, DType::I32) => {
-            if ints[1] == 0 { 0.0 } else { (ints[0] - ints[1] * (args[0] / args[1]).floor() as i64) as f64 }
+            if ints[1] == 0 {
+                0.0
+            } else {
+                (ints[0] - ints[1] * (args[0] / args[1]).floor() as i64) as f64
+            }
         }
         (ScalarOp::Rem, DType::F32) => {
             let q = f64::from((args[0] / args[1]) as f32).floor();
@@ -98,8 +108,7 @@ fn run(
     let operand = |x: &(&Memory, Move)| StripOperand::new(x.0.bytes.as_ptr(), stride_of(x.1) as isize);
     let reads: Vec<StripOperand> = reads.iter().map(operand).collect();
     let slots: Vec<StripOperand> = slots.iter().map(operand).collect();
-    let mut out: Vec<Memory> =
-        results.iter().map(|r| Memory::new(r.0, &vec![77.0; n * stride_of(r.1) + 1])).collect();
+    let mut out: Vec<Memory> = results.iter().map(|r| Memory::new(r.0, &vec![77.0; n * stride_of(r.1) + 1])).collect();
     let targets: Vec<StripOperand> = out
         .iter_mut()
         .zip(results)
@@ -121,10 +130,8 @@ fn run(
 }
 
 fn close(got: f64, want: f64, op: ScalarOp) -> bool {
-    let exact = !matches!(
-        op,
-        ScalarOp::Exp | ScalarOp::Log | ScalarOp::Sin | ScalarOp::Cos | ScalarOp::Tanh | ScalarOp::Erf
-    );
+    let exact =
+        !matches!(op, ScalarOp::Exp | ScalarOp::Log | ScalarOp::Sin | ScalarOp::Cos | ScalarOp::Tanh | ScalarOp::Erf);
     (got.is_nan() && want.is_nan()) || got == want || (!exact && (got - want).abs() <= 1e-6 * want.abs().max(0.1))
 }
 
@@ -183,14 +190,15 @@ fn every_operation_means_what_the_table_says() {
             let r = hole.push(Inst::Op(*op, args));
             hole.results = vec![r];
             let result = op.result(&dtypes).unwrap();
-            for moves in [[Move::Unit; 3], [Move::Strided; 3], [Move::Fixed, Move::Unit, Move::Strided], [Move::Fixed; 3]] {
+            for moves in
+                [[Move::Unit; 3], [Move::Strided; 3], [Move::Fixed, Move::Unit, Move::Strided], [Move::Fixed; 3]]
+            {
                 let reads: Vec<(&Memory, Move)> = memory.iter().zip(moves).collect();
                 for out in [Move::Unit, Move::Strided] {
                     for isa in Isa::all() {
                         let got = &run(&hole, &reads, &[], &[(result, out)], n, isa)[0];
                         for i in 0..n {
-                            let args: Vec<f64> =
-                                reads.iter().map(|(m, mv)| m.get(i * stride_of(*mv))).collect();
+                            let args: Vec<f64> = reads.iter().map(|(m, mv)| m.get(i * stride_of(*mv))).collect();
                             let want = meaning(*op, &dtypes, &args);
                             let got = got.get(i * stride_of(out));
                             assert!(
@@ -250,7 +258,14 @@ fn random_hole(size: usize, seed: u64) -> Hole<i64> {
 }
 
 /// The hole on one point, with the f32 of exp and others as the microkernels give it.
-fn evaluate(hole: &Hole<i64>, loads: &[f64], slot: f64, index: [i32; 2], dtypes: &mut Vec<DType>, exact: &Exact) -> Vec<f64> {
+fn evaluate(
+    hole: &Hole<i64>,
+    loads: &[f64],
+    slot: f64,
+    index: [i32; 2],
+    dtypes: &mut Vec<DType>,
+    exact: &Exact,
+) -> Vec<f64> {
     let mut v: Vec<f64> = Vec::new();
     dtypes.clear();
     let types = [DType::F32, DType::F32, DType::I32, DType::Bool];

@@ -195,9 +195,9 @@ impl Compiled for Matrices {
                         let to = nest.target(&walk, cx, 1, 0);
                         for j in 0..n {
                             let column = order[j];
-                            let largest = (0..n).map(|k| v[k * n + column]).fold(0f64, |m, x| {
-                                if x.abs() > m.abs() { x } else { m }
-                            });
+                            let largest = (0..n)
+                                .map(|k| v[k * n + column])
+                                .fold(0f64, |m, x| if x.abs() > m.abs() { x } else { m });
                             let sign = if largest < 0.0 { -1.0 } else { 1.0 };
                             let value = (v[i * n + column] * sign) as f32;
                             *to.pointer.cast::<f32>().offset(to.stride * j as isize) = value;

@@ -5,6 +5,7 @@
 
 use super::hole_jit::HoleCompiler;
 use super::hole_split::is_call;
+use super::isa::Isa;
 use super::nest::{FETCH, Nest, block_of, indices, loads};
 use super::run::{Compiled, RunContext, tasks_of};
 use super::strip::{StripArgs, StripId, StripSpec};
@@ -22,6 +23,10 @@ pub struct Site<'a> {
     pub scratch: usize,
     /// Grows to the largest scratch that a kernel's workers share.
     pub shared: usize,
+    /// What the kernels will run on.
+    pub isa: Isa,
+    /// By buffer of the entry: does it stay the same between runs?
+    pub constant: Vec<bool>,
 }
 
 impl Site<'_> {
@@ -82,13 +87,10 @@ impl Map {
         // A short contiguous axis makes poor strips: the longest axis does better.
         let merged = Nest::new(&site.dtypes, axes, reads, writes, &[order.clone()], &pinned, &loads(hole))?.0;
         let inner = merged.extents[merged.strip()];
-        if inner < 8 {
-            if let Some(longest) = (0..order.len()).max_by_key(|i| axes[order[*i]]) {
-                if axes[order[longest]] >= 4 * inner {
-                    let a = order.remove(longest);
-                    order.push(a);
-                }
-            }
+        let longest = (0..order.len()).max_by_key(|i| axes[order[*i]]);
+        if let Some(longest) = longest.filter(|l| inner < 8 && axes[order[*l]] >= 4 * inner) {
+            let a = order.remove(longest);
+            order.push(a);
         }
         let (nest, _) = Nest::new(&site.dtypes, axes, reads, writes, &[order], &pinned, &loads(hole))?;
         let spec = StripSpec {

@@ -35,8 +35,9 @@ pub unsafe fn exp<S: Simd>(x: S::F) -> S::F {
         let n = S::to_i(n);
         let half = S::sar::<1>(n);
         let rest = S::isub(n, half);
-        let two = |k: S::I| S::from_bits(S::shl::<23>(S::iadd(k, S::isplat(127))));
-        S::mul(S::mul(p, two(half)), two(rest))
+        let two_half = S::from_bits(S::shl::<23>(S::iadd(half, S::isplat(127))));
+        let two_rest = S::from_bits(S::shl::<23>(S::iadd(rest, S::isplat(127))));
+        S::mul(S::mul(p, two_half), two_rest)
     }
 }
 
@@ -138,7 +139,7 @@ pub unsafe fn tanh<S: Simd>(x: S::F) -> S::F {
         let a = S::abs(x);
         let z = S::mul(x, x);
         let mut p = S::splat(-5.704_988_7e-3);
-        for c in [2.063_908_9e-2, -5.373_971_6e-2, 0.133_314_2, -0.333_332_8] {
+        for c in [2.063_909e-2, -5.373_971_6e-2, 0.133_314_2, -0.333_332_8] {
             p = S::fma(p, z, S::splat(c));
         }
         let near = S::fma(S::mul(p, z), x, x);
@@ -178,50 +179,34 @@ pub unsafe fn erf<S: Simd>(x: S::F) -> S::F {
     }
 }
 
-/// Runs `f` over vectors, the last of them partial.
-#[inline(always)]
-unsafe fn sweep<S: Simd>(to: *mut f32, from: *const f32, n: usize, f: impl Fn(S::F) -> S::F) {
-    // SAFETY: the caller vouches for `n` values on both sides.
-    unsafe {
-        let mut i = 0;
-        while i + 2 * S::LANES <= n {
-            let (a, b) = (S::load(from.add(i)), S::load(from.add(i + S::LANES)));
-            let (a, b) = (f(a), f(b));
-            S::store(to.add(i), a);
-            S::store(to.add(i + S::LANES), b);
-            i += 2 * S::LANES;
+/// A run of `f` over vectors, the last of them partial. No closure: its body would be compiled without the features.
+macro_rules! sweep {
+    ($run:ident, $f:ident) => {
+        #[inline(always)]
+        unsafe fn $run<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
+            // SAFETY: the caller vouches for `n` values on both sides.
+            unsafe {
+                let mut i = 0;
+                while i + 2 * S::LANES <= n {
+                    let (a, b) = (S::load(from.add(i)), S::load(from.add(i + S::LANES)));
+                    let (a, b) = ($f::<S>(a), $f::<S>(b));
+                    S::store(to.add(i), a);
+                    S::store(to.add(i + S::LANES), b);
+                    i += 2 * S::LANES;
+                }
+                while i < n {
+                    let k = (n - i).min(S::LANES);
+                    S::store_n(to.add(i), $f::<S>(S::load_n(from.add(i), k)), k);
+                    i += k;
+                }
+            }
         }
-        while i < n {
-            let k = (n - i).min(S::LANES);
-            S::store_n(to.add(i), f(S::load_n(from.add(i), k)), k);
-            i += k;
-        }
-    }
+    };
 }
-
-#[inline(always)]
-unsafe fn exp_run<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
-    // SAFETY: the caller's contract.
-    unsafe { sweep::<S>(to, from, n, |x| exp::<S>(x)) }
-}
-
-#[inline(always)]
-unsafe fn log_run<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
-    // SAFETY: the caller's contract.
-    unsafe { sweep::<S>(to, from, n, |x| log::<S>(x)) }
-}
-
-#[inline(always)]
-unsafe fn tanh_run<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
-    // SAFETY: the caller's contract.
-    unsafe { sweep::<S>(to, from, n, |x| tanh::<S>(x)) }
-}
-
-#[inline(always)]
-unsafe fn erf_run<S: Simd>(to: *mut f32, from: *const f32, n: usize) {
-    // SAFETY: the caller's contract.
-    unsafe { sweep::<S>(to, from, n, |x| erf::<S>(x)) }
-}
+sweep!(exp_run, exp);
+sweep!(log_run, log);
+sweep!(tanh_run, tanh);
+sweep!(erf_run, erf);
 
 #[inline(always)]
 unsafe fn circle_run<S: Simd>(to: *mut f32, from: *const f32, n: usize, quarter: i32) {

@@ -4,6 +4,8 @@
 //! over [`simd::Simd`], instantiated for each instruction set; holes are compiled by Cranelift; work is split by shape
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
+pub mod accumulate;
+mod activation;
 pub mod attention;
 pub mod axes;
 pub mod contract;
@@ -33,8 +35,8 @@ pub mod random;
 pub mod reduce;
 pub mod rows;
 pub mod run;
-pub mod run_context;
 pub mod scatter;
+pub mod scratch;
 pub mod simd;
 mod softmax;
 pub mod sort;

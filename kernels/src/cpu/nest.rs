@@ -72,6 +72,21 @@ pub struct Walk<'a> {
     buffers: &'a mut [u8],
 }
 
+/// An operand at the points of some axes: element offsets, and what the guards add, from the origin of those axes.
+pub struct PointTable {
+    read: usize,
+    offsets: Vec<i64>,
+    /// Per point, per guard.
+    guards: Vec<i64>,
+}
+
+impl NestOperand {
+    /// Is `value` what stands where a guard fails (or are there no guards)?
+    pub fn fills(&self, value: f32) -> bool {
+        self.guards.is_empty() || (self.dtype == DType::F32 && self.fill == value.to_ne_bytes())
+    }
+}
+
 /// Read operands that a hole loads.
 pub fn loads(hole: &Hole<i64>) -> Vec<usize> {
     let mut found: Vec<usize> =
@@ -148,8 +163,7 @@ impl Nest {
             let buffer = access.buffer.0 as usize;
             let dtype = *dtypes.get(buffer).ok_or("an access names a buffer that is not there")?;
             let strides = project(&access.strides);
-            let guards: Vec<_> =
-                access.guards.iter().map(|g| (g.offset, project(&g.strides), g.extent)).collect();
+            let guards: Vec<_> = access.guards.iter().map(|g| (g.offset, project(&g.strides), g.extent)).collect();
             let via = access.via.iter().map(|v| (v.read as usize, v.stride, v.extent)).collect();
             let mut fill = [0u8; 4];
             match dtype {
@@ -196,7 +210,9 @@ impl Nest {
         }
         let all = || reads.iter().chain(&writes);
         let steps = (0..merged.len())
-            .map(|a| all().flat_map(|o| [o.strides[a]].into_iter().chain(o.guards.iter().map(move |g| g.1[a]))).collect())
+            .map(|a| {
+                all().flat_map(|o| [o.strides[a]].into_iter().chain(o.guards.iter().map(move |g| g.1[a]))).collect()
+            })
             .collect();
         let origin = all().flat_map(|o| [o.offset].into_iter().chain(o.guards.iter().map(|g| g.0))).collect();
         let nest =
@@ -420,6 +436,63 @@ impl Nest {
                 }
             }
         }
+    }
+
+    /// The table of read operand `read` over the axes `range`, if along the strip it lies element by element and no
+    /// guard changes.
+    pub fn table(&self, read: usize, range: std::ops::Range<usize>) -> Option<PointTable> {
+        let o = &self.reads[read];
+        let strip = self.strip();
+        let points = self.points(range.clone());
+        let simple = o.via.is_empty() && o.strides[strip] == 1 && o.guards.iter().all(|g| g.1[strip] == 0);
+        if !simple || points > 4096 {
+            return None;
+        }
+        let mut table = PointTable { read, offsets: Vec::new(), guards: Vec::new() };
+        for p in 0..points {
+            let mut rest = p as i64;
+            let mut at = vec![0i64; self.extents.len()];
+            for a in range.clone().rev() {
+                at[a] = rest % self.extents[a];
+                rest /= self.extents[a];
+            }
+            let dot = |s: &[i64]| at.iter().zip(s).map(|(c, s)| c * s).sum::<i64>();
+            table.offsets.push(dot(&o.strides));
+            table.guards.extend(o.guards.iter().map(|g| dot(&g.1)));
+        }
+        Some(table)
+    }
+
+    /// Writes to `list` where the strip from point `first` on lies for those points of a table at which the guards
+    /// hold; gives how many.
+    ///
+    /// # Safety
+    /// The context's pointers are valid, the walk is at the first point of the table's axes, and `list` has room.
+    pub unsafe fn list(
+        &self,
+        table: &PointTable,
+        walk: &Walk<'_>,
+        cx: &RunContext<'_>,
+        first: usize,
+        points: std::ops::Range<usize>,
+        list: *mut *const f32,
+    ) -> usize {
+        let o = &self.reads[table.read];
+        let base = walk.numbers[o.at] + first as i64;
+        let guards = &walk.numbers[o.at + 1..o.at + 1 + o.guards.len()];
+        let from = cx.pointers[o.buffer].cast_const().cast::<f32>();
+        let mut count = 0;
+        for p in points {
+            let added = &table.guards[p * guards.len()..(p + 1) * guards.len()];
+            let fails = |g: usize| (guards[g] + added[g]) as u64 >= o.guards[g].2 as u64;
+            if (0..guards.len()).any(fails) {
+                continue;
+            }
+            // SAFETY: where the guards hold the element is inside the buffer, as bound.
+            unsafe { *list.add(count) = from.offset((base + table.offsets[p]) as isize) };
+            count += 1;
+        }
+        count
     }
 
     /// Where written operand `w` is at point `first` of the strip. Data-dependent offsets are not added.

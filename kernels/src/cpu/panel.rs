@@ -10,6 +10,7 @@ use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext};
 use super::isa::Isa;
 use super::strip::{Move, Port, StripOperand};
+use std::cell::UnsafeCell;
 use uad_plan::{Access, Buffer, DType, Hole};
 
 /// Elements of the summed axis that are transposed at a time.
@@ -58,6 +59,8 @@ pub struct Packer {
     depth: usize,
     /// An operand that only has to be transposed: its column and summed strides are uniform.
     transposed: Option<(Access<i64>, isize)>,
+    /// An operand whose columns are neighbours in memory.
+    lines: Option<Access<i64>>,
     lanes: usize,
 }
 
@@ -82,11 +85,8 @@ impl Packer {
             (Some(_), None) => cols.extents.last().is_some_and(|e| *e as usize >= depth),
             (None, _) => false,
         };
-        let (axis, longest, moves) = if by_columns {
-            (last, lanes * super::gemm::MAX_WIDTH, Move::Unit)
-        } else {
-            (inner, depth, Move::Strided)
-        };
+        let (axis, longest, moves) =
+            if by_columns { (last, lanes * super::gemm::MAX_WIDTH, Move::Unit) } else { (inner, depth, Move::Strided) };
         let axis = axis.unwrap_or(usize::MAX);
         let results = vec![Port::new(DType::F32, moves)];
         let strip = HoleStrip::compile(hole, reads, buffers, axis, longest, Vec::new(), results, holes)?;
@@ -99,9 +99,10 @@ impl Packer {
             }
             _ => None,
         };
+        let lines = load.filter(plain).filter(|r| by_columns && cols.uniform(&r.strides) == Some(1)).cloned();
         let segments = outer.extents.iter().product::<i64>() as usize;
         let (cols, outer) = (cols.clone(), outer.clone());
-        Ok(Packer { strip, by_columns, cols, outer, segments, inner, depth, transposed, lanes })
+        Ok(Packer { strip, by_columns, cols, outer, segments, inner, depth, transposed, lines, lanes })
     }
 
     /// Bytes of scratch a call needs.
@@ -140,6 +141,17 @@ impl Packer {
                         }
                     }
                 }
+            } else if let Some(access) = &self.lines {
+                let from = with.pointers[access.buffer.0 as usize] as *const f32;
+                let step = self.inner.map_or(0, |a| access.strides[a]) as isize;
+                for s in 0..self.segments {
+                    self.outer.seek(s as i64, &mut at);
+                    let from = from.offset((access.offset + along(&access.strides, &at)) as isize).add(p.first);
+                    for k in 0..self.depth {
+                        let line = to.add((s * self.depth + k) * wide);
+                        std::ptr::copy_nonoverlapping(from.offset(k as isize * step), line, p.columns);
+                    }
+                }
             } else if self.by_columns {
                 // Strips along the innermost column axis, for every k.
                 let length = self.cols.extents.last().copied().unwrap_or(1);
@@ -174,25 +186,24 @@ impl Packer {
     }
 }
 
-/// f32 memory on a cache line boundary.
-#[derive(Default)]
+/// f32 memory on a cache line boundary that is filled through a shared reference.
 pub struct Aligned {
-    data: Vec<f32>,
+    data: UnsafeCell<Vec<f32>>,
 }
 
+// SAFETY: the memory is written while packing only, when nobody reads it.
+unsafe impl Sync for Aligned {}
+
 impl Aligned {
-    /// Makes room for `len` elements and gives the first.
-    pub fn reserve(&mut self, len: usize) -> *mut f32 {
-        if self.data.len() < len + 16 {
-            self.data = vec![0.0; len + 16];
-        }
-        let p = self.data.as_mut_ptr();
-        p.wrapping_add(p.align_offset(64))
+    /// Zeros.
+    pub fn new(len: usize) -> Aligned {
+        Aligned { data: UnsafeCell::new(vec![0.0; if len == 0 { 0 } else { len + 16 }]) }
     }
 
     /// The first element.
-    pub fn pointer(&self) -> *const f32 {
-        let p = self.data.as_ptr();
+    pub fn pointer(&self) -> *mut f32 {
+        // SAFETY: the vector itself never changes, only its elements.
+        let p = unsafe { (*self.data.get()).as_mut_ptr() };
         p.wrapping_add(p.align_offset(64))
     }
 }

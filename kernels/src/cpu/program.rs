@@ -4,7 +4,9 @@
 //! buffers. Invariants: everything is allocated when compiling or in `setup`; a run allocates nothing; results do not
 //! depend on the number of threads. Imports: the templates of this folder, `uad-plan`.
 
+use super::attention::AttentionKernel;
 use super::contract;
+use super::dot::DotKernel;
 use super::hole_jit::{HoleCode, HoleCompiler};
 use super::isa::Isa;
 use super::linalg::Matrices;
@@ -16,7 +18,7 @@ use super::scatter::Scatter;
 use super::sort::{Along, Work};
 use super::strip::DrawKey;
 use std::time::Instant;
-use uad_plan::bind::Bound;
+use uad_plan::bind::{Bound, BufferPlace};
 use uad_plan::{Access, Body, Buffer, BufferId, DType, Hole, Kernel};
 
 /// One kernel of a program.
@@ -132,11 +134,25 @@ fn step(site: &mut Site<'_>, buffers: &[Buffer<i64>], kernel: &Kernel<i64>) -> R
             plain("rows", Box::new(Rows::new(site, axes, reads, writes, *inner as usize, stages)?))
         }
         Body::Dot { roles, a, b, out } => {
-            plain("dot", Box::new(contract::dot(site, axes, reads, writes, roles, [a, b, out])?))
+            match DotKernel::compile(kernel, buffers, |b| site.constant[b.0 as usize], site.holes, site.isa) {
+                Ok(dot) => {
+                    site.need(dot.scratch().worker);
+                    site.need_shared(dot.scratch().shared);
+                    plain("dot", Box::new(dot))
+                }
+                Err(_) => plain("dot", Box::new(contract::dot(site, axes, reads, writes, roles, [a, b, out])?)),
+            }
         }
         Body::Attention { roles, q, k, score, v, out } => {
             let holes = [q, k, score, v, out];
-            plain("attention", Box::new(contract::attention(site, axes, reads, writes, roles, holes)?))
+            match AttentionKernel::compile(kernel, buffers, site.holes, site.isa) {
+                Ok(attention) => {
+                    site.need(attention.scratch().worker);
+                    site.need_shared(attention.scratch().shared);
+                    plain("attention", Box::new(attention))
+                }
+                Err(_) => plain("attention", Box::new(contract::attention(site, axes, reads, writes, roles, holes)?)),
+            }
         }
         Body::ScatterAdd(hole) => plain("scatter", Box::new(Scatter::new(site, axes, reads, writes, hole)?)),
         Body::ArgSort { key, falling } => {
@@ -162,12 +178,33 @@ fn steps(site: &mut Site<'_>, buffers: &[Buffer<i64>], kernels: &[Kernel<i64>]) 
     kernels.iter().map(|k| step(site, buffers, k).map_err(|e| format!("{}: {e}", k.scope))).collect()
 }
 
+/// Which buffers no kernel writes between two calls of `setup`.
+fn constants(bound: &Bound) -> Vec<bool> {
+    let entry = &bound.entry;
+    let kept = |i: usize| matches!(bound.places.get(i), Some(BufferPlace::Stored | BufferPlace::Persistent(_)));
+    let mut constant: Vec<bool> = (0..entry.buffers.len()).map(kept).collect();
+    fn written(kernels: &[Kernel<i64>], constant: &mut [bool]) {
+        for k in kernels {
+            k.writes.iter().for_each(|w| constant[w.buffer.0 as usize] = false);
+            if let Body::Loop { index, carried, body, .. } = &k.body {
+                index.iter().for_each(|i| constant[i.0 as usize] = false);
+                carried.iter().for_each(|c| constant[c.1.0 as usize] = false);
+                written(body, constant);
+            }
+        }
+    }
+    written(&entry.kernels, &mut constant);
+    constant
+}
+
 fn request(bound: &Bound, isa: Isa) -> Result<(HoleCompiler, Built), String> {
     let mut holes = HoleCompiler::new(isa)?;
     let entry = &bound.entry;
     let dtypes = entry.buffers.iter().map(|b| b.dtype).collect();
-    let mut site = Site { dtypes, own: Vec::new(), holes: &mut holes, scratch: 0, shared: 0 };
+    let constant = vec![false; entry.buffers.len()];
+    let mut site = Site { dtypes, own: Vec::new(), holes: &mut holes, scratch: 0, shared: 0, isa, constant };
     let setup = steps(&mut site, &entry.buffers, &entry.setup)?;
+    site.constant = constants(bound);
     let kernels = steps(&mut site, &entry.buffers, &entry.kernels)?;
     let sizes: Vec<DType> = site.dtypes[entry.buffers.len()..].to_vec();
     let own = site.own.iter().zip(sizes).map(|(n, d)| n * d.bytes()).collect();
@@ -215,6 +252,11 @@ impl Program {
     /// The Cranelift code of every distinct hole of an entry.
     pub fn clif(bound: &Bound, isa: Isa) -> Result<String, String> {
         Ok(request(bound, isa)?.0.clif())
+    }
+
+    /// Number of distinct compiled holes.
+    pub fn holes(&self) -> usize {
+        self.code.count()
     }
 
     /// Makes room for a pool of this many threads. `setup` does it too.
@@ -266,6 +308,8 @@ impl Program {
         let cx = self.context(pool, pointers, DrawKey::default());
         // SAFETY: the caller's contract.
         self.setup.iter().for_each(|s| unsafe { run_step(s, &cx) });
+        // SAFETY: the caller's contract.
+        self.kernels.iter().for_each(|s| unsafe { pack_step(s, &cx) });
         Ok(())
     }
 
@@ -296,6 +340,16 @@ impl Program {
     }
 }
 
+unsafe fn pack_step(step: &Step, cx: &RunContext<'_>) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match &step.work {
+            StepWork::Plain(kernel) => kernel.pack(cx),
+            StepWork::Loop(rounds) => rounds.body.iter().for_each(|s| pack_step(s, cx)),
+        }
+    }
+}
+
 unsafe fn run_step(step: &Step, cx: &RunContext<'_>) {
     // SAFETY: the caller's contract.
     unsafe {
@@ -309,10 +363,9 @@ unsafe fn run_step(step: &Step, cx: &RunContext<'_>) {
                     }
                     rounds.body.iter().for_each(|s| run_step(s, cx));
                     rounds.after.iter().for_each(|m| m.run(cx));
-                    if let Some((flag, every)) = rounds.until {
-                        if (round + 1) % every.max(1) == 0 && *cx.pointers[flag] != 0 {
-                            break;
-                        }
+                    let over = |(flag, every): (usize, i64)| (round + 1) % every.max(1) == 0 && *cx.pointers[flag] != 0;
+                    if rounds.until.is_some_and(over) {
+                        break;
                     }
                 }
             }

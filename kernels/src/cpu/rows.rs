@@ -7,10 +7,11 @@
 //! long rows are cut into parts whose results are joined in order. Imports: [`super::nest`], [`super::reduce`],
 //! [`super::run`], [`super::map`], [`super::strip`], `uad-plan`.
 
+use super::accumulate::{Accumulators, How};
 use super::hole_split::{arguments, is_call};
 use super::map::{Site, by_stride, cost_of};
-use super::nest::{FETCH, Nest, Walk, block_of, indices, loads};
-use super::reduce::{self, Fold, PARTS};
+use super::nest::{FETCH, Nest, PointTable, Walk, block_of, indices, loads};
+use super::reduce::{self, Fold};
 use super::run::{Bump, Compiled, RunContext, tasks_of};
 use super::strip::{Move, Port, StripArgs, StripId, StripOperand, StripSpec};
 use std::ops::Range;
@@ -18,14 +19,6 @@ use uad_plan::{Access, DType, Hole, Inst, ReduceOp, RowStage};
 
 /// Sums over neighbouring rows are kept apart for this many points, then added to the whole: the error stays small.
 const SPELL: usize = 32;
-
-/// How a stage reduces.
-#[derive(Clone, Copy)]
-enum How {
-    Fold(Fold),
-    /// Position of the largest, or of the smallest.
-    Position(bool),
-}
 
 enum Stage {
     Reduce {
@@ -35,6 +28,8 @@ enum Stage {
         /// The read operand that is the value as it lies.
         direct: Option<usize>,
         strip: Option<StripId>,
+        /// Where the points of the row are, if the value lies as it is and guards only leave points out.
+        table: Option<PointTable>,
         /// Number of the kept row, if later stages read the values again.
         keep: Option<usize>,
         slot: usize,
@@ -65,8 +60,7 @@ pub struct Rows {
     items: usize,
     parts: usize,
     tasks: usize,
-    /// Bytes of the accumulators of one cell and part.
-    acc_bytes: usize,
+    acc: Accumulators,
 }
 
 /// The part of a strip that an item covers.
@@ -154,8 +148,12 @@ impl Rows {
         stages: &[RowStage<i64>],
     ) -> Result<Rows, String> {
         let outer_axes = axes.len().checked_sub(inner).ok_or("more row axes than axes")?;
-        let holes: Vec<&Hole<i64>> =
-            stages.iter().map(|s| match s { RowStage::Reduce(_, h) | RowStage::Map(_, h) | RowStage::Emit(_, h) => h }).collect();
+        let holes: Vec<&Hole<i64>> = stages
+            .iter()
+            .map(|s| match s {
+                RowStage::Reduce(_, h) | RowStage::Map(_, h) | RowStage::Emit(_, h) => h,
+            })
+            .collect();
         let mut used: Vec<usize> = holes.iter().flat_map(|h| loads(h)).collect();
         used.sort_unstable();
         used.dedup();
@@ -167,9 +165,7 @@ impl Rows {
             .max_by_key(|a| a.strides.iter().zip(axes).filter(|(s, _)| **s != 0).map(|(_, e)| *e).product::<i64>());
         let mut outer: Vec<usize> = (0..outer_axes).collect();
         let mut row: Vec<usize> = (outer_axes..axes.len()).collect();
-        let positions = stages
-            .iter()
-            .any(|s| matches!(s, RowStage::Reduce(ReduceOp::ArgMax | ReduceOp::ArgMin, _)));
+        let positions = stages.iter().any(|s| matches!(s, RowStage::Reduce(ReduceOp::ArgMax | ReduceOp::ArgMin, _)));
         if let Some(main) = main {
             outer = by_stride(&outer, main);
             if !positions {
@@ -180,7 +176,8 @@ impl Rows {
             vec![outer, row]
         } else {
             // The strip is the outer axis of the smallest stride that moves the main operand.
-            let strip = main.and_then(|m| (0..outer.len()).rev().find(|i| m.strides[outer[*i]] != 0 && axes[outer[*i]] > 1));
+            let strip =
+                main.and_then(|m| (0..outer.len()).rev().find(|i| m.strides[outer[*i]] != 0 && axes[outer[*i]] > 1));
             let strip = strip.or(outer.len().checked_sub(1)).ok_or("rows without outer axes")?;
             // Axes that go on contiguously from the strip join it.
             let mut last = vec![outer.remove(strip)];
@@ -250,13 +247,8 @@ impl Rows {
             cost += cost_of(&hole);
             let slot_ports: Vec<Port> = slots.iter().map(|d| Port::new(*d, slot_moves)).collect();
             let mut request = |hole: &Hole<i64>, ports: &[Port], result: Port| {
-                let spec = StripSpec {
-                    hole,
-                    reads: ports.to_vec(),
-                    slots: slot_ports.clone(),
-                    results: vec![result],
-                    moving,
-                };
+                let spec =
+                    StripSpec { hole, reads: ports.to_vec(), slots: slot_ports.clone(), results: vec![result], moving };
                 site.holes.request(&spec)
             };
             match stage {
@@ -286,7 +278,14 @@ impl Rows {
                         kept.push((original.clone(), k));
                         ports_all.push(Port::new(DType::F32, Move::Unit));
                     }
-                    compiled.push(Stage::Reduce { how, dtype, direct, strip, keep, slot: slots.len() });
+                    let leaves_out = |r: &usize| match how {
+                        How::Fold(f) => nest.reads[*r].fills(f.nothing()),
+                        How::Position(_) => false,
+                    };
+                    let table = direct
+                        .filter(|r| !along && dtype == DType::F32 && leaves_out(r))
+                        .and_then(|r| nest.table(r, row.clone()));
+                    compiled.push(Stage::Reduce { how, dtype, direct, strip, table, keep, slot: slots.len() });
                     slots.push(op.result(dtype));
                 }
                 RowStage::Map(w, _) | RowStage::Emit(w, _) => {
@@ -302,10 +301,17 @@ impl Rows {
         }
         nest.extra = kept.len();
         let tasks = tasks_of(total, cost, cells);
-        let acc_bytes = (if along { 4 * PARTS } else { 12 * width }).next_multiple_of(64);
+        let acc = Accumulators { along, width };
+        let acc_bytes = acc.bytes();
         let slot_bytes = slots.len() * (4 * width).next_multiple_of(64);
         site.need(
-            nest.scratch() + slot_bytes + 2 * acc_bytes + 4 * width + 4 * FETCH * (1 + kept.len()) + 64 * (8 + kept.len()),
+            nest.scratch()
+                + slot_bytes
+                + 2 * acc_bytes
+                + 4 * width
+                + 4 * FETCH * (1 + kept.len())
+                + 64 * (12 + kept.len())
+                + 8 * SPELL,
         );
         if parts > 1 {
             site.need_shared(cells * parts * acc_bytes + cells * slot_bytes + 256);
@@ -313,7 +319,21 @@ impl Rows {
         let kept = kept.len();
         let slots = slots.len();
         Ok(Rows {
-            nest, along, row, length, block, blocks, stages: compiled, slots, kept, width, cells, items, parts, tasks, acc_bytes,
+            nest,
+            along,
+            row,
+            length,
+            block,
+            blocks,
+            stages: compiled,
+            slots,
+            kept,
+            width,
+            cells,
+            items,
+            parts,
+            tasks,
+            acc,
         })
     }
 
@@ -361,118 +381,61 @@ impl Rows {
         }
     }
 
-    fn clear(&self, acc: *mut u8, how: How, dtype: DType) {
-        let lanes = if self.along { PARTS } else { self.width };
-        // SAFETY: accumulators have room for 64 f32, or for `width` of f64 and i32.
+    /// Makes a stage's values at an item's points; gives where they are.
+    unsafe fn values(
+        &self,
+        cx: &RunContext<'_>,
+        walk: &mut Walk<'_>,
+        (values, kept): (*mut u8, &[*mut u8]),
+        stage: &Stage,
+        item: &Item,
+        slots: &[StripOperand],
+    ) -> *const u8 {
+        let Stage::Reduce { direct, strip, keep, .. } = stage else { return values };
+        // SAFETY: the context's contract; an item's points are points of the nest.
         unsafe {
-            match (how, dtype) {
-                (How::Fold(f), DType::F32) => (0..lanes).for_each(|i| acc.cast::<f32>().add(i).write(f.nothing())),
-                (How::Fold(f), d) => {
-                    let v = f.nothing_i32(d == DType::Bool);
-                    (0..self.width).for_each(|i| acc.cast::<i32>().add(i).write(v));
-                }
-                (How::Position(_), _) => {
-                    (0..self.width).for_each(|i| acc.cast::<i32>().add(2 * self.width + i).write(-1));
-                }
+            self.nest.fetch(walk, cx, item.first, item.n);
+            if let Some(r) = direct {
+                return walk.operands[*r].pointer;
             }
+            let Some(strip) = strip else { return values };
+            let result = StripOperand::new(keep.map_or(values, |k| kept[k]), 1);
+            cx.code.get(*strip)(&StripArgs {
+                n: item.n,
+                reads: walk.operands.as_ptr(),
+                slots: slots.as_ptr(),
+                results: &result,
+                base: walk.base.as_ptr(),
+                draw: &cx.draw,
+            });
+            if let Some(k) = keep {
+                let at = self.nest.reads.len() + k;
+                walk.operands[at] = result;
+            }
+            result.pointer
         }
     }
 
-    /// Folds `n` values into the accumulators.
-    unsafe fn fold(&self, cx: &RunContext<'_>, acc: *mut u8, how: How, dtype: DType, v: *const u8, n: usize, position: usize) {
-        // SAFETY: the caller vouches for `n` values; accumulators as in `clear`.
-        unsafe {
-            match (how, dtype) {
-                (How::Fold(fold), DType::F32) if self.along => reduce::along(cx.isa, acc.cast(), v.cast(), n, fold),
-                (How::Fold(fold), DType::F32) => reduce::across(cx.isa, acc.cast(), v.cast(), n, fold),
-                (How::Fold(fold), d) => {
-                    let bool = d == DType::Bool;
-                    for i in 0..n {
-                        let x = if bool { i32::from(*v.add(i)) } else { v.cast::<i32>().add(i).read_unaligned() };
-                        let a = acc.cast::<i32>().add(if self.along { 0 } else { i });
-                        *a = fold.join_i32(*a, x, bool);
-                    }
-                }
-                (How::Position(largest), d) => {
-                    for i in 0..n {
-                        let x = match d {
-                            DType::F32 => f64::from(v.cast::<f32>().add(i).read_unaligned()),
-                            DType::I32 => f64::from(v.cast::<i32>().add(i).read_unaligned()),
-                            DType::Bool => f64::from(*v.add(i)),
-                        };
-                        let (k, p) = if self.along { (0, position + i) } else { (i, position) };
-                        self.consider(acc, k, x, p as i32, largest);
-                    }
-                }
-            }
+    /// Reduces a row that is one strip, if it is; the same bits as by accumulators.
+    unsafe fn reduce_whole(
+        &self,
+        cx: &RunContext<'_>,
+        work: &mut Work<'_>,
+        stage: &Stage,
+        items: usize,
+        slots: &[StripOperand],
+    ) -> bool {
+        let Stage::Reduce { how: How::Fold(fold), dtype: DType::F32, slot, .. } = stage else { return false };
+        if !self.along || items != 1 {
+            return false;
         }
-    }
-
-    unsafe fn consider(&self, acc: *mut u8, k: usize, x: f64, position: i32, largest: bool) {
-        // SAFETY: as in `clear`.
+        let item = Item { first: 0, n: self.length, position: 0 };
+        // SAFETY: the context's contract.
         unsafe {
-            let best = acc.cast::<f64>().add(k);
-            let at = acc.cast::<i32>().add(2 * self.width + k);
-            let better = *at < 0 || (!(*best).is_nan() && (x.is_nan() || if largest { x > *best } else { x < *best }));
-            if better {
-                *best = x;
-                *at = position;
-            }
+            let v = self.values(cx, &mut work.walk, (work.values, &*work.kept), stage, &item, slots);
+            *slots[*slot].pointer.cast::<f32>() = reduce::whole(cx.isa, v.cast(), item.n, *fold);
         }
-    }
-
-    /// Joins the accumulators of a later part to those of an earlier one.
-    unsafe fn merge(&self, acc: *mut u8, part: *const u8, how: How, dtype: DType) {
-        let lanes = if self.along { PARTS } else { self.width };
-        // SAFETY: as in `clear`.
-        unsafe {
-            match (how, dtype) {
-                (How::Fold(fold), DType::F32) => {
-                    for i in 0..lanes {
-                        let a = acc.cast::<f32>().add(i);
-                        *a = fold.join(*a, *part.cast::<f32>().add(i));
-                    }
-                }
-                (How::Fold(fold), d) => {
-                    for i in 0..self.width {
-                        let a = acc.cast::<i32>().add(i);
-                        *a = fold.join_i32(*a, *part.cast::<i32>().add(i), d == DType::Bool);
-                    }
-                }
-                (How::Position(largest), _) => {
-                    for i in 0..self.width {
-                        let at = *part.cast::<i32>().add(2 * self.width + i);
-                        if at >= 0 {
-                            self.consider(acc, i, *part.cast::<f64>().add(i), at, largest);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes the slot's values of the accumulators.
-    unsafe fn settle(&self, acc: *mut u8, slot: *mut u8, how: How, dtype: DType) {
-        // SAFETY: as in `clear`; a slot has room for `width` elements.
-        unsafe {
-            match (how, dtype) {
-                (How::Fold(fold), DType::F32) if self.along => {
-                    let all = std::slice::from_raw_parts_mut(acc.cast::<f32>(), PARTS);
-                    *slot.cast::<f32>() = reduce::finish(all, fold);
-                }
-                (How::Fold(_), DType::F32 | DType::I32) => {
-                    std::ptr::copy_nonoverlapping(acc, slot, 4 * self.width);
-                }
-                (How::Fold(_), DType::Bool) => {
-                    (0..self.width).for_each(|i| *slot.add(i) = (*acc.cast::<i32>().add(i)) as u8);
-                }
-                (How::Position(_), _) => {
-                    for i in 0..self.width {
-                        *slot.cast::<i32>().add(i) = (*acc.cast::<i32>().add(2 * self.width + i)).max(0);
-                    }
-                }
-            }
-        }
+        true
     }
 
     /// Folds the items `range` of a cell into `acc`.
@@ -486,45 +449,38 @@ impl Rows {
         acc: *mut u8,
         slots: &[StripOperand],
     ) {
-        let Stage::Reduce { how, dtype, direct, strip, keep, .. } = stage else { return };
+        let Stage::Reduce { how, dtype, table, .. } = stage else { return };
         let (how, dtype) = (*how, *dtype);
-        self.clear(acc, how, dtype);
+        self.acc.clear(acc, how, dtype);
+        if let (Some(table), How::Fold(fold)) = (table, how) {
+            // The last items left the row at its first point, where the table starts.
+            self.nest.seek(&mut work.walk, self.row.clone(), 0);
+            let list = work.list.as_mut_ptr();
+            let (mut from, to) = (range.start, range.end);
+            while from < to {
+                let next = (from + SPELL).min(to);
+                // SAFETY: the context's contract; points of the table at which the guards hold are inside the buffer.
+                unsafe {
+                    let count = self.nest.list(table, &work.walk, cx, cell.0, from..next, list);
+                    reduce::gather(cx.isa, acc.cast(), list, count, cell.1, fold);
+                }
+                from = next;
+            }
+            return;
+        }
         let spells = !self.along && matches!((how, dtype), (How::Fold(Fold::Sum), DType::F32)) && range.len() > SPELL;
         let spell = work.spell.as_mut_ptr();
         if spells {
             work.spell.fill(0.0);
         }
-        let function = strip.map(|s| cx.code.get(s));
-        let (values, kept) = (work.values, &work.kept);
         let mut count = 0;
+        let (values, kept) = (work.values, &*work.kept);
         self.items(&mut work.walk, cell, range, |walk, item| {
             // SAFETY: the context's contract; an item's points are points of the nest.
             unsafe {
-                self.nest.fetch(walk, cx, item.first, item.n);
-                let v: *const u8 = match (direct, function) {
-                    (Some(r), _) => walk.operands[*r].pointer,
-                    (None, Some(function)) => {
-                        let room = keep.map_or(values, |k| kept[k]);
-                        let result = StripOperand::new(room, 1);
-                        let args = StripArgs {
-                            n: item.n,
-                            reads: walk.operands.as_ptr(),
-                            slots: slots.as_ptr(),
-                            results: &result,
-                            base: walk.base.as_ptr(),
-                            draw: &cx.draw,
-                        };
-                        function(&args);
-                        if let Some(k) = keep {
-                            let at = self.nest.reads.len() + k;
-                            walk.operands[at] = result;
-                        }
-                        room
-                    }
-                    (None, None) => return,
-                };
+                let v = self.values(cx, walk, (values, kept), stage, &item, slots);
                 if spells {
-                    self.fold(cx, spell.cast(), how, dtype, v, item.n, item.position);
+                    self.acc.fold(cx.isa, spell.cast(), how, dtype, v, item.n, item.position);
                     count += 1;
                     if count == SPELL {
                         count = 0;
@@ -532,7 +488,7 @@ impl Rows {
                         (0..item.n).for_each(|i| *spell.add(i) = 0.0);
                     }
                 } else {
-                    self.fold(cx, acc, how, dtype, v, item.n, item.position);
+                    self.acc.fold(cx.isa, acc, how, dtype, v, item.n, item.position);
                 }
             }
         });
@@ -593,6 +549,7 @@ struct Work<'a> {
     values: *mut u8,
     spell: &'a mut [f32],
     kept: &'a mut [*mut u8],
+    list: &'a mut [*const f32],
 }
 
 impl<'a> Work<'a> {
@@ -602,7 +559,8 @@ impl<'a> Work<'a> {
         let spell = bump.take(rows.width, 0f32);
         let kept = bump.take(rows.kept, std::ptr::null_mut());
         kept.iter_mut().for_each(|k| *k = bump.space::<f32>(FETCH).cast());
-        Work { walk, values, spell, kept }
+        let list = bump.take(SPELL, std::ptr::null());
+        Work { walk, values, spell, kept, list }
     }
 }
 
@@ -618,7 +576,7 @@ impl Compiled for Rows {
         cx.pool.run(self.tasks, &|worker, task| {
             let mut bump = cx.bump(worker);
             let mut work = Work::new(self, &mut bump);
-            let acc = bump.raw(self.acc_bytes).as_mut_ptr();
+            let acc = bump.raw(self.acc.bytes()).as_mut_ptr();
             let memory = bump.raw(self.slots * self.slot_bytes()).as_mut_ptr();
             let slots = self.slot_operands(&mut bump, memory);
             let items = if self.length == 0 { 0 } else { self.items };
@@ -629,8 +587,11 @@ impl Compiled for Rows {
                     unsafe {
                         match stage {
                             Stage::Reduce { how, dtype, slot, .. } => {
+                                if self.reduce_whole(cx, &mut work, stage, items, slots) {
+                                    continue;
+                                }
                                 self.reduce_items(cx, &mut work, stage, place, 0..items, acc, slots);
-                                self.settle(acc, slots[*slot].pointer, *how, *dtype);
+                                self.acc.settle(acc, slots[*slot].pointer, *how, *dtype);
                             }
                             Stage::Write { write, strip, every } => {
                                 self.write_items(cx, &mut work, (*write, *strip, *every), place, 0..items, slots);
@@ -647,7 +608,7 @@ impl Rows {
     /// Few long rows: every stage is cut into parts.
     unsafe fn run_parts(&self, cx: &RunContext<'_>) {
         let mut shared = cx.shared();
-        let accs = Shared(shared.raw(self.cells * self.parts * self.acc_bytes).as_mut_ptr());
+        let accs = Shared(shared.raw(self.cells * self.parts * self.acc.bytes()).as_mut_ptr());
         let cell_bytes = self.slots * self.slot_bytes();
         let memory = Shared(shared.raw(self.cells * cell_bytes).as_mut_ptr());
         for stage in &self.stages {
@@ -670,7 +631,7 @@ impl Rows {
                         let place = self.enter(&mut work.walk, cell);
                         match stage {
                             Stage::Reduce { .. } => {
-                                let acc = accs.0.add((cell * self.parts + part) * self.acc_bytes);
+                                let acc = accs.0.add((cell * self.parts + part) * self.acc.bytes());
                                 self.reduce_items(cx, &mut work, stage, place, range.clone(), acc, slots);
                             }
                             Stage::Write { write, strip, every } => {
@@ -685,12 +646,12 @@ impl Rows {
                 for cell in 0..self.cells {
                     // SAFETY: all tasks are done; the memory is that of the cell.
                     unsafe {
-                        let acc = accs.0.add(cell * self.parts * self.acc_bytes);
+                        let acc = accs.0.add(cell * self.parts * self.acc.bytes());
                         for part in 1..self.parts {
-                            self.merge(acc, acc.add(part * self.acc_bytes), *how, *dtype);
+                            self.acc.merge(acc, acc.add(part * self.acc.bytes()), *how, *dtype);
                         }
                         let to = memory.0.add(cell * cell_bytes + slot * self.slot_bytes());
-                        self.settle(acc, to, *how, *dtype);
+                        self.acc.settle(acc, to, *how, *dtype);
                     }
                 }
             }

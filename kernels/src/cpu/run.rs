@@ -121,6 +121,15 @@ pub trait Compiled: Send + Sync {
     /// The context's pointers are valid for every buffer of the entry it was compiled from, and its scratch is as
     /// large as was asked for.
     unsafe fn run(&self, cx: &RunContext<'_>);
+
+    /// Brings operands that stay the same between runs into the form in which [`Compiled::run`] reads them; again when
+    /// they changed.
+    ///
+    /// # Safety
+    /// As for [`Compiled::run`].
+    unsafe fn pack(&self, cx: &RunContext<'_>) {
+        let _ = cx;
+    }
 }
 
 /// How many tasks to cut work of `points` into, each costing about `cost` times a load and a store: by shape alone.

@@ -37,7 +37,9 @@ fn apart(axis: usize, axes: &[i64], write: &Access<i64>, reads: &[Access<i64>]) 
     }
     // Every way of moving, as (step, how many): steps that nest like digits reach each element once.
     let mut digits: Vec<(i64, i64)> = write.via.iter().map(|v| (v.stride.abs(), v.extent)).collect();
-    digits.extend((0..axes.len()).filter(|a| write.strides[*a] != 0 && axes[*a] > 1).map(|a| (write.strides[a].abs(), axes[a])));
+    digits.extend(
+        (0..axes.len()).filter(|a| write.strides[*a] != 0 && axes[*a] > 1).map(|a| (write.strides[a].abs(), axes[a])),
+    );
     digits.sort_unstable();
     digits.windows(2).all(|w| w[1].0 >= w[0].0.saturating_mul(w[0].1))
 }

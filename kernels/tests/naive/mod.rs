@@ -5,7 +5,8 @@
 
 use uad_kernels::cpu::dot::DotKernel;
 use uad_kernels::cpu::hole_jit::{HoleCode, HoleCompiler};
-use uad_kernels::cpu::run_context::{RunContext, Scratch};
+use uad_kernels::cpu::run::RunContext;
+use uad_kernels::cpu::scratch::Scratch;
 use uad_kernels::cpu::strip::DrawKey;
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::DotRole::{Batch, K, M, N};
@@ -25,6 +26,8 @@ pub enum Ending {
     Plain,
     BiasRelu,
     BiasResidual,
+    /// `x / (1 + exp(-x))`, which no epilogue of the register tiles knows.
+    BiasSilu,
 }
 
 pub fn buffer(shape: &[i64]) -> Buffer<i64> {
@@ -52,7 +55,13 @@ pub fn dot(
 }
 
 /// The epilogue and its operands: bias is read 2, residual is read 3 (laid out as the result).
-fn ending(e: Ending, reads: &mut Vec<Access<i64>>, buffers: &mut Vec<Buffer<i64>>, bias: Vec<i64>, n: i64) -> Hole<i64> {
+fn ending(
+    e: Ending,
+    reads: &mut Vec<Access<i64>>,
+    buffers: &mut Vec<Buffer<i64>>,
+    bias: Vec<i64>,
+    n: i64,
+) -> Hole<i64> {
     let out = buffers.len() as u32 - 1;
     let mut h = Hole::default();
     let s = h.push(Inst::Slot(0));
@@ -75,8 +84,32 @@ fn ending(e: Ending, reads: &mut Vec<Access<i64>>, buffers: &mut Vec<Buffer<i64>
         let zero = h.push(Inst::F32(0.0));
         v = h.push(Inst::Op(ScalarOp::Max, vec![v, zero]));
     }
+    if matches!(e, Ending::BiasSilu) {
+        let minus = h.push(Inst::Op(ScalarOp::Neg, vec![v]));
+        let power = h.push(Inst::Op(ScalarOp::Exp, vec![minus]));
+        let one = h.push(Inst::F32(1.0));
+        let below = h.push(Inst::Op(ScalarOp::Add, vec![one, power]));
+        v = h.push(Inst::Op(ScalarOp::Div, vec![v, below]));
+    }
     h.results = vec![v];
     h
+}
+
+/// Scales the rows of A by a gate over the summed axis (read `n`): squeeze and excitation.
+pub fn gated(mut case: Case, k: i64) -> Case {
+    let n = case.kernel.reads.len() as u32;
+    let mut strides = vec![0; case.kernel.axes.len()];
+    *strides.last_mut().unwrap() = 1;
+    case.kernel.reads.push(plain(case.buffers.len() as u32, strides));
+    case.buffers.push(buffer(&[k]));
+    let mut h = Hole::default();
+    let (x, g) = (h.push(Inst::Load(0)), h.push(Inst::Load(n)));
+    let y = h.push(Inst::Op(ScalarOp::Mul, vec![x, g]));
+    h.results = vec![y];
+    if let Body::Dot { a, .. } = &mut case.kernel.body {
+        *a = h;
+    }
+    case
 }
 
 pub fn linear(m: i64, n: i64, k: i64, transposed: bool, e: Ending) -> Case {
@@ -148,6 +181,58 @@ pub fn depthwise(b: i64, c: i64, h: i64, w: i64, k: i64, stride: i64, pad: i64, 
         r.strides = writes[0].strides.clone();
     }
     dot(axes, vec![Batch, M, M, M, K, K], reads, writes, buffers, out)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scores {
+    Plain,
+    Scaled,
+    Masked,
+}
+
+/// q[b t h d], k[b s h d], v[b s h e], mask[t s] -> [b t h e], axes b h t s d e.
+pub fn attention(b: i64, h: i64, (t, s): (i64, i64), (d, e): (i64, i64), scores: Scores, doubled: bool) -> Case {
+    let axes = vec![b, h, t, s, d, e];
+    let roles = {
+        use AttentionRole::{Batch, D, E, S, T};
+        vec![Batch, Batch, T, S, D, E]
+    };
+    let buffers = vec![
+        buffer(&[b, t, h, d]),
+        buffer(&[b, s, h, d]),
+        buffer(&[b, s, h, e]),
+        buffer(&[t, s]),
+        buffer(&[b, t, h, e]),
+    ];
+    let reads = vec![
+        plain(0, vec![t * h * d, d, h * d, 0, 1, 0]),
+        plain(1, vec![s * h * d, d, 0, h * d, 1, 0]),
+        plain(2, vec![s * h * e, e, 0, h * e, 0, 1]),
+        plain(3, vec![0, 0, s, 1, 0, 0]),
+    ];
+    let writes = vec![plain(4, vec![t * h * e, e, h * e, 0, 0, 1])];
+    let mut score = Hole::default();
+    let mut v = score.push(Inst::Slot(0));
+    if scores != Scores::Plain {
+        let c = score.push(Inst::F32(0.25));
+        v = score.push(Inst::Op(ScalarOp::Mul, vec![v, c]));
+    }
+    if scores == Scores::Masked {
+        let m = score.push(Inst::Load(3));
+        let zero = score.push(Inst::F32(0.75));
+        let keep = score.push(Inst::Op(ScalarOp::Lt, vec![m, zero]));
+        let gone = score.push(Inst::F32(f32::NEG_INFINITY));
+        v = score.push(Inst::Op(ScalarOp::Select, vec![keep, v, gone]));
+    }
+    score.results = vec![v];
+    let mut out = Hole::slot(0);
+    if doubled {
+        let two = out.push(Inst::F32(2.0));
+        let v = out.push(Inst::Op(ScalarOp::Mul, vec![Reg(0), two]));
+        out.results = vec![v];
+    }
+    let body = Body::Attention { roles, q: Hole::load(0), k: Hole::load(1), score, v: Hole::load(2), out };
+    Case { kernel: Kernel { scope: String::new(), axes, reads, writes, body }, buffers }
 }
 
 pub fn element(r: &Access<i64>, reads: &[Access<i64>], data: &[Vec<f32>], at: &[i64]) -> f64 {
@@ -246,7 +331,7 @@ pub fn check(case: &Case, b_constant: bool) {
             let pool = Pool::new(threads);
             let mut holes = HoleCompiler::new(isa).unwrap();
             let constant = |id: BufferId| b_constant && id.0 == 1;
-            let mut dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).unwrap();
+            let dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).unwrap();
             let code = holes.finish().unwrap();
             let need = dot.scratch();
             let mut memory = Memory::new(need, threads);

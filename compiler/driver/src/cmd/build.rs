@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use uad_compiler::model::{InputInfo, StoredInfo};
+use uad_compiler::model::{InputInfo, LoaderStep, StageInfo, Static, StoredInfo};
 use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, Dim};
 use uad_runtime::bundle::{Content, exe, v1};
@@ -79,6 +79,7 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
     let given: Vec<String> = stored.keys().cloned().collect();
     weights::initialise(compiled, args.seed, &mut stored)?;
     let plan = compiled.plan("score", &[])?;
+    let user: Vec<(String, String)> = compiled.files.files.iter().filter(|f| is_user(&f.0)).cloned().collect();
     let is_given = |path: &str| given.binary_search_by(|g| g.as_str().cmp(path)).is_ok();
     let card = v1::Card {
         detector: model.name.clone(),
@@ -89,12 +90,11 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         stages: stages(compiled, &is_given),
         seed: args.seed,
         weights: args.weights.clone(),
-        files: compiled.files.user().map(|f| f.0.clone()).collect(),
+        files: user.iter().map(|f| f.0.clone()).collect(),
     };
     let text = plan.to_string();
     let mut engine = Engine::new(plan, Arc::new(InMemory::of(&stored)), &args::Engine::default());
     let (probe_inputs, probe_outputs) = probe(&mut engine, &card)?;
-    let user: Vec<(String, String)> = compiled.files.user().cloned().collect();
     let spec = compiled::joined(&user);
     let content = Content { card, plan: text, spec, stored, probe_inputs, probe_outputs };
     Ok(Built { content, given: given.len() })
@@ -106,8 +106,18 @@ fn input(i: &InputInfo) -> v1::Input {
         source: i.source.clone(),
         dtype: i.ty.dtype.to_string(),
         dims: i.ty.shape.iter().map(Dim::to_string).collect(),
-        steps: i.steps.iter().map(|s| v1::Step { name: s.name.clone(), args: s.args.clone() }).collect(),
+        steps: i.pipeline.iter().map(step).collect(),
     }
+}
+
+fn step(s: &LoaderStep) -> v1::Step {
+    let int = |a: &(String, Static)| if let Static::Int(v) = &a.1 { Some(*v) } else { None };
+    v1::Step { name: s.name.clone(), args: s.args.iter().filter_map(int).collect() }
+}
+
+/// Is this text the user's, not the library's or that of `--set`?
+fn is_user(name: &str) -> bool {
+    !name.starts_with("stdlib/") && !name.starts_with('<')
 }
 
 /// A stage is done where files gave all that it would train.
@@ -115,7 +125,7 @@ fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::Stage
     let stored = &compiled.model.stored;
     let trained = |s: &&StoredInfo| !s.frozen && s.kind == uad_plan::StoredKind::Weight;
     let all = stored.iter().filter(trained).all(|s| is_given(&s.path));
-    let stage = |s: &uad_compiler::model::StageInfo| v1::Stage { name: s.name.clone(), done: all, needed: true };
+    let stage = |s: &StageInfo| v1::Stage { name: s.name.clone(), done: all, needed: true };
     compiled.model.stages.iter().map(stage).collect()
 }
 

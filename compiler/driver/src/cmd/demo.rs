@@ -23,7 +23,7 @@ pub fn run(args: &Demo) -> Done {
         write_png(&texture(320, 7, defect), &path).map_err(|e| Failure::file("write", &path, e))?;
     }
     let at = |name: &str| folder.join(name).display().to_string();
-    let spec = uad_compiler::source::SPECS.iter().find(|s| s.0 == "uniad");
+    let spec = uad_compiler::library::SPECS.iter().find(|s| s.0 == "uniad");
     let (_, text) = spec.ok_or_else(|| Failure::Fault("the spec of UniAD is missing".to_owned()))?;
     let path = folder.join("uniad.uad");
     uad_runtime::whole::write(&path, text.as_bytes()).map_err(|e| Failure::file("write", &path, e))?;

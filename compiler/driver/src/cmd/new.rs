@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use uad_compiler::diag::nearest::did_you_mean;
-use uad_compiler::source::SPECS;
+use uad_compiler::library::SPECS;
 
 use crate::args::New;
 use crate::failure::{Done, Failure};

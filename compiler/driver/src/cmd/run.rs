@@ -16,7 +16,7 @@ use uad_runtime::heatmap::{Map, overlay, write_png};
 use uad_runtime::tensors::{self, TensorFile};
 
 use crate::args::Run;
-use crate::engine::{self, Engine};
+use crate::engine::Engine;
 use crate::failure::{Done, Failure};
 use crate::progress::Progress;
 use crate::terminal::{Look, count, err, out};

@@ -1,0 +1,133 @@
+//! Weights and states over the stages: who trains, who writes, who reads.
+//!
+//! In: a model. Out: E0404, E0405, E0406, and patterns of `over` that match nothing. Invariants: one message per
+//! outermost instance. Imports: the model.
+
+use std::collections::{BTreeMap, HashSet};
+
+use uad_plan::StoredKind;
+
+use crate::diag::Diagnostic;
+use crate::diag::nearest::nearest;
+use crate::model::{Model, StoredInfo, pattern_matches};
+
+/// A weight that no stage trains, or two groups train.
+pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
+    let mut done: HashSet<&str> = HashSet::new();
+    for s in &model.stages {
+        let Some(m) = &s.minimise else { continue };
+        for g in &m.groups {
+            done.extend(g.weights.iter().map(String::as_str));
+        }
+        let weights: Vec<&StoredInfo> = model
+            .stored
+            .iter()
+            .filter(|t| t.kind == StoredKind::Weight && !t.frozen && s.reads.contains(&t.path))
+            .collect();
+        let mut told: HashSet<(usize, usize)> = HashSet::new();
+        for w in &weights {
+            let mut hits = Vec::new();
+            for (k, g) in m.groups.iter().enumerate() {
+                for (p, place) in g.over.iter().zip(&g.places) {
+                    if p != "rest"
+                        && pattern_matches(p, &w.path)
+                        && hits.last().is_none_or(|h: &(usize, &String, _)| h.0 != k)
+                    {
+                        hits.push((k, p, *place));
+                    }
+                }
+            }
+            if let [a, b, ..] = hits.as_slice()
+                && told.insert((a.0, b.0))
+            {
+                out.push(
+                    Diagnostic::new(
+                        "E0405",
+                        format!("two groups train `{}`", w.path),
+                        b.2,
+                        format!("`{}` matches it", b.1),
+                    )
+                    .label(a.2, format!("and so does `{}`", a.1))
+                    .help("`rest` stands for what no group before has"),
+                );
+            }
+        }
+        for g in &m.groups {
+            for (p, place) in g.over.iter().zip(&g.places) {
+                let any = model.stored.iter().any(|t| t.kind == StoredKind::Weight && pattern_matches(p, &t.path));
+                if p != "rest" && !any {
+                    let mut known: Vec<&str> = model.instances.iter().map(String::as_str).collect();
+                    known.extend(model.stored.iter().map(|t| t.path.as_str()));
+                    let mut d =
+                        Diagnostic::new("E0101", format!("no weight has the path `{p}`"), *place, "matches nothing");
+                    d.help = nearest(p, known).map(|n| format!("did you mean `{n}`?"));
+                    out.push(d);
+                }
+            }
+        }
+    }
+    let mut left: BTreeMap<&str, Vec<&StoredInfo>> = BTreeMap::new();
+    for t in &model.stored {
+        if t.kind == StoredKind::Weight && !t.frozen && !done.contains(t.path.as_str()) {
+            left.entry(t.path.split('.').next().unwrap_or("")).or_default().push(t);
+        }
+    }
+    for (root, weights) in left {
+        let Some(first) = weights.first() else { continue };
+        let more = match weights.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more of `{root}`"),
+        };
+        let text = format!("no stage trains `{}`{more}", first.path);
+        let mut d = Diagnostic::new("E0404", text, first.site, "stays as it starts");
+        d.help = Some(if model.stages.iter().any(|s| s.minimise.is_some()) {
+            format!("add `{root}` to the `over` of a stage whose loss reads it, or write `frozen`")
+        } else {
+            "minimise a loss in a stage, or write `frozen` before the instance".to_string()
+        });
+        out.push(d);
+    }
+}
+
+/// A state that is read before a stage has written it.
+pub(crate) fn written(model: &Model, out: &mut Vec<Diagnostic>) {
+    let mut have: HashSet<&str> = model
+        .stored
+        .iter()
+        .filter(|t| t.kind == StoredKind::Weight || t.initialised)
+        .map(|t| t.path.as_str())
+        .collect();
+    let mut told: HashSet<&str> = HashSet::new();
+    let mut read = |who: String, reads: &[String], have: &HashSet<&str>, out: &mut Vec<Diagnostic>| {
+        for t in model.stored.iter().filter(|t| t.kind == StoredKind::State && reads.contains(&t.path)) {
+            if !have.contains(t.path.as_str()) && told.insert(t.path.as_str()) {
+                let writer = model.stages.iter().find(|s| s.writes.contains(&t.path));
+                let mut d = Diagnostic::new(
+                    "E0406",
+                    format!("`{}` is read before a stage has written it", t.path),
+                    t.place,
+                    format!("read by {who}"),
+                );
+                if let Some(w) = writer {
+                    d = d.label(w.place, "written by this stage, which runs later");
+                }
+                out.push(d.help("give it a first value, `= zeros`, or write it in a stage before"));
+            }
+        }
+    };
+    for s in &model.stages {
+        read(format!("the stage `{}`", s.name), &s.reads, &have, out);
+        have.extend(s.writes.iter().map(String::as_str));
+    }
+    if let Some(score) = model.entry("score") {
+        let reads: Vec<String> = score
+            .nodes
+            .iter()
+            .filter_map(|n| match &n.op {
+                crate::graph::Op::State(p) => Some(p.clone()),
+                _ => None,
+            })
+            .collect();
+        read("the score".into(), &reads, &have, out);
+    }
+}
