@@ -1,7 +1,7 @@
 //! Operations with several results: loops, whose bodies are kernel lists over the entry's buffers, and eigenproblems.
 //!
-//! In: a node. Out: kernels, and the places of the results. Invariants: what a loop carries lies row-major in buffers of
-//! its own; what it captures lies where it is. Imports: the graph, `uad-plan`.
+//! In: a node. Out: kernels, and the places of the results. Invariants: what a loop carries lies row-major in buffers
+//! of its own; what it captures lies where it is. Imports: the graph, `uad-plan`.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! From a node to the kernel that computes it.
 //!
-//! In: a node, where its value shall lie, and what is stored already. Out: a kernel. Invariants: the kernel writes every
-//! element of the node once; where a value cannot be reached by an affine access it is stored first, and the kernel is
-//! tried again. Imports: coordinates, pulling, merging, the graph, `uad-plan`.
+//! In: a node, where its value shall lie, and what is stored already. Out: a kernel. Invariants: the kernel writes
+//! every element of the node once; where a value cannot be reached by an affine access it is stored first, and the
+//! kernel is tried again. Imports: coordinates, pulling, merging, the graph, `uad-plan`.
 
 use uad_plan::{Body, Dim, DotRole, Hole, Kernel, RowStage};
 
