@@ -47,7 +47,13 @@ fn main() {
             Some(g) => {
                 if let Some(g) = m.entry(&g) {
                     for (i, n) in g.nodes.iter().enumerate() {
-                        println!("%{i} = {:?} {:?}: {}  @{}", n.op, n.args.iter().map(|a| a.0).collect::<Vec<_>>(), n.ty, g.path(n.scope));
+                        println!(
+                            "%{i} = {:?} {:?}: {}  @{}",
+                            n.op,
+                            n.args.iter().map(|a| a.0).collect::<Vec<_>>(),
+                            n.ty,
+                            g.path(n.scope)
+                        );
                     }
                     println!("{:?}\n{:?}\n{:?}", g.outputs, g.writes, g.requires);
                 }

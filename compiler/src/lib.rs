@@ -4,12 +4,10 @@
 //! devices; never panics on a program; one direction: syntax, model, graph, plan. Imports: `uad-grammar`, `uad-plan`.
 
 pub mod check;
+pub mod compile;
 pub mod diag;
 pub mod graph;
-pub mod compile;
 pub mod library;
-pub mod names;
-pub mod pass;
 pub mod lower;
 pub mod model;
 pub mod names;

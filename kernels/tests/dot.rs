@@ -52,7 +52,7 @@ fn convolutions() {
         (1, 4, 3, 3, 3, 3, 1, 3),
     ] {
         for channels_last in [true, false] {
-            for ending in [Ending::Plain, Ending::BiasRelu, Ending::BiasResidual] {
+            for ending in [Ending::Plain, Ending::BiasRelu, Ending::BiasResidual, Ending::BiasSilu] {
                 check(&conv(b, c, h, w, o, k, stride, pad, channels_last, ending), true);
             }
         }
@@ -102,7 +102,7 @@ fn depthwise_convolutions() {
         (1, 33, 3, 3, 3, 1, 0),
         (1, 16, 2, 2, 3, 1, 1),
     ] {
-        for ending in [Ending::Plain, Ending::BiasRelu, Ending::BiasResidual] {
+        for ending in [Ending::Plain, Ending::BiasRelu, Ending::BiasResidual, Ending::BiasSilu] {
             check(&depthwise(b, c, h, w, k, stride, pad, ending), true);
             check(&depthwise(b, c, h, w, k, stride, pad, ending), false);
         }

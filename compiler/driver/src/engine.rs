@@ -171,7 +171,7 @@ impl Engine {
             let value = value.ok_or_else(|| Failure::input(format!("`{}` has no values", port.name)))?;
             stored.insert(port.name.clone(), value);
         }
-        let draw = interp::Draw { seed: draw.seed, step: draw.step, sample: draw.sample };
+        let draw = interp::Draw { seed: draw.seed, step: draw.step, first_sample: draw.sample };
         let values = interp::run(&bound, given, &mut stored, draw).map_err(|e| Failure::input(e.to_string()))?;
         stored.retain(|path, _| bound.stored.iter().any(|p| p.written && p.name == *path));
         Ok((values, stored))

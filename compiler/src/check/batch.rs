@@ -210,7 +210,9 @@ impl Walk {
                 _ => State::Unknown,
             },
             Op::ArgSort { .. } | Op::Scan(_) => match first {
-                State::Along { axis, .. } if axis + 1 == n.ty.shape.len() => self.mix(i, "goes through the samples in order"),
+                State::Along { axis, .. } if axis + 1 == n.ty.shape.len() => {
+                    self.mix(i, "goes through the samples in order")
+                }
                 s => s,
             },
             Op::Eigh | Op::Cholesky => first,

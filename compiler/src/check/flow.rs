@@ -52,14 +52,21 @@ pub(crate) fn draws(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
 pub(crate) fn labels(model: &Model, out: &mut Vec<Diagnostic>) {
     for i in model.inputs.iter().filter(|i| i.source == "label" || i.source == "mask") {
         for s in &model.stages {
-            let reaches = model.entries.iter().filter(|g| g.name == s.name || Some(&g.name) == s.finish.as_ref()).any(|g| {
-                g.nodes.iter().any(|n| matches!(&n.op, Op::Input(name) if *name == i.name))
-            });
+            let reaches = model
+                .entries
+                .iter()
+                .filter(|g| g.name == s.name || Some(&g.name) == s.finish.as_ref())
+                .any(|g| g.nodes.iter().any(|n| matches!(&n.op, Op::Input(name) if *name == i.name)));
             if reaches {
                 out.push(
-                    Diagnostic::new("E0403", format!("`{}` reaches the stage `{}`", i.name, s.name), i.place, "known only when evaluating")
-                        .label(s.place, "read by this stage")
-                        .help("a detector learns from normal samples alone; read labels in `score` or not at all"),
+                    Diagnostic::new(
+                        "E0403",
+                        format!("`{}` reaches the stage `{}`", i.name, s.name),
+                        i.place,
+                        "known only when evaluating",
+                    )
+                    .label(s.place, "read by this stage")
+                    .help("a detector learns from normal samples alone; read labels in `score` or not at all"),
                 );
             }
         }

@@ -25,7 +25,9 @@ pub(crate) fn check(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
         for (i, n) in g.nodes.iter().enumerate() {
             let Op::Map(uad_plan::ScalarOp::Select) = n.op else { continue };
             let (mask, low) = (stripped(g, n.args[0]), stripped(g, n.args[2]));
-            if !matches!(g.node(low).op, Op::Const(c) if c == f64::NEG_INFINITY) || !memo.get(&mask).is_none_or(|k| k.is_some()) {
+            if !matches!(g.node(low).op, Op::Const(c) if c == f64::NEG_INFINITY)
+                || !memo.get(&mask).is_none_or(|k| k.is_some())
+            {
                 continue;
             }
             let (first, shape) = (memo.contains_key(&mask), g.ty(mask).shape.len());
@@ -38,8 +40,13 @@ pub(crate) fn check(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
             if let Some(k) = empty {
                 let place = super::place_of(facts, &g.name, i);
                 if told.insert(place) {
-                    let d = Diagnostic::new("E0408", "a softmax row is empty", place, format!("row {k} of the mask is all false"))
-                        .help("softmax of nothing is not a number: let every query look at least at one key");
+                    let d = Diagnostic::new(
+                        "E0408",
+                        "a softmax row is empty",
+                        place,
+                        format!("row {k} of the mask is all false"),
+                    )
+                    .help("softmax of nothing is not a number: let every query look at least at one key");
                     out.push(super::with_call(d, model, &g.name, i));
                 }
             }
@@ -102,7 +109,13 @@ fn compute(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Known>, depth: usiz
     let size: usize = shape.iter().product();
     let mut args = Vec::with_capacity(n.args.len());
     match n.op {
-        Op::Const(_) | Op::Literal(_) | Op::Iota { .. } | Op::Map(_) | Op::Permute(_) | Op::Reshape | Op::Expand { .. } => {}
+        Op::Const(_)
+        | Op::Literal(_)
+        | Op::Iota { .. }
+        | Op::Map(_)
+        | Op::Permute(_)
+        | Op::Reshape
+        | Op::Expand { .. } => {}
         Op::Reduce { .. } | Op::Slice { .. } => {}
         _ => return None,
     }
@@ -124,7 +137,11 @@ fn compute(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Known>, depth: usiz
                         *p = a.1.get(i).copied().unwrap_or(0.0);
                     }
                     let v = f.eval(&point);
-                    if n.ty.dtype == uad_plan::DType::I32 && matches!(f, uad_plan::ScalarOp::Div) { v.floor() } else { v }
+                    if n.ty.dtype == uad_plan::DType::I32 && matches!(f, uad_plan::ScalarOp::Div) {
+                        v.floor()
+                    } else {
+                        v
+                    }
                 })
                 .collect()
         }

@@ -29,7 +29,9 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
             let mut hits = Vec::new();
             for (k, g) in m.groups.iter().enumerate() {
                 for (p, place) in g.over.iter().zip(&g.places) {
-                    if p != "rest" && pattern_matches(p, &w.path) && hits.last().is_none_or(|h: &(usize, &String, _)| h.0 != k)
+                    if p != "rest"
+                        && pattern_matches(p, &w.path)
+                        && hits.last().is_none_or(|h: &(usize, &String, _)| h.0 != k)
                     {
                         hits.push((k, p, *place));
                     }
@@ -39,9 +41,14 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
                 && told.insert((a.0, b.0))
             {
                 out.push(
-                    Diagnostic::new("E0405", format!("two groups train `{}`", w.path), b.2, format!("`{}` matches it", b.1))
-                        .label(a.2, format!("and so does `{}`", a.1))
-                        .help("`rest` stands for what no group before has"),
+                    Diagnostic::new(
+                        "E0405",
+                        format!("two groups train `{}`", w.path),
+                        b.2,
+                        format!("`{}` matches it", b.1),
+                    )
+                    .label(a.2, format!("and so does `{}`", a.1))
+                    .help("`rest` stands for what no group before has"),
                 );
             }
         }
@@ -51,7 +58,8 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
                 if p != "rest" && !any {
                     let mut known: Vec<&str> = model.instances.iter().map(String::as_str).collect();
                     known.extend(model.stored.iter().map(|t| t.path.as_str()));
-                    let mut d = Diagnostic::new("E0101", format!("no weight has the path `{p}`"), *place, "matches nothing");
+                    let mut d =
+                        Diagnostic::new("E0101", format!("no weight has the path `{p}`"), *place, "matches nothing");
                     d.help = nearest(p, known).map(|n| format!("did you mean `{n}`?"));
                     out.push(d);
                 }
@@ -83,15 +91,23 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
 
 /// A state that is read before a stage has written it.
 pub(crate) fn written(model: &Model, out: &mut Vec<Diagnostic>) {
-    let mut have: HashSet<&str> =
-        model.stored.iter().filter(|t| t.kind == StoredKind::Weight || t.initialised).map(|t| t.path.as_str()).collect();
+    let mut have: HashSet<&str> = model
+        .stored
+        .iter()
+        .filter(|t| t.kind == StoredKind::Weight || t.initialised)
+        .map(|t| t.path.as_str())
+        .collect();
     let mut told: HashSet<&str> = HashSet::new();
     let mut read = |who: String, reads: &[String], have: &HashSet<&str>, out: &mut Vec<Diagnostic>| {
         for t in model.stored.iter().filter(|t| t.kind == StoredKind::State && reads.contains(&t.path)) {
             if !have.contains(t.path.as_str()) && told.insert(t.path.as_str()) {
                 let writer = model.stages.iter().find(|s| s.writes.contains(&t.path));
-                let mut d =
-                    Diagnostic::new("E0406", format!("`{}` is read before a stage has written it", t.path), t.place, format!("read by {who}"));
+                let mut d = Diagnostic::new(
+                    "E0406",
+                    format!("`{}` is read before a stage has written it", t.path),
+                    t.place,
+                    format!("read by {who}"),
+                );
                 if let Some(w) = writer {
                     d = d.label(w.place, "written by this stage, which runs later");
                 }

@@ -20,8 +20,13 @@ pub(crate) fn lets(facts: &Facts, feed: &BTreeMap<String, (DType, Vec<i64>)>, ou
     for (name, place, what) in &facts.unreached {
         if !name.starts_with('_') {
             out.push(
-                Diagnostic::new("W0501", format!("`{name}` is never used"), *place, format!("a {what} that no entry reads"))
-                    .help("remove it, or begin its name with `_`"),
+                Diagnostic::new(
+                    "W0501",
+                    format!("`{name}` is never used"),
+                    *place,
+                    format!("a {what} that no entry reads"),
+                )
+                .help("remove it, or begin its name with `_`"),
             );
         }
     }
@@ -249,7 +254,9 @@ impl Used {
             ExprKind::Name(n) => self.add(n),
             ExprKind::Int(_) | ExprKind::Float(..) | ExprKind::Bool(_) | ExprKind::Error => {}
             ExprKind::Str(s) => self.interpolated(s),
-            ExprKind::Dot(b, _) | ExprKind::Neg(b) | ExprKind::Not(b) | ExprKind::Each(b) | ExprKind::Frozen(b) => self.expr(b),
+            ExprKind::Dot(b, _) | ExprKind::Neg(b) | ExprKind::Not(b) | ExprKind::Each(b) | ExprKind::Frozen(b) => {
+                self.expr(b)
+            }
             ExprKind::As(b, n) => {
                 self.interpolated(&n.text);
                 self.expr(b);

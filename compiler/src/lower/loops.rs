@@ -30,13 +30,14 @@ impl Lowering<'_> {
             }
             Op::Loop { count, carried, every, body } => {
                 for a in &node.args {
-                    self.store(*a)?;
+                    if self.lies(*a)?.is_none() {
+                        self.store(*a)?;
+                    }
                 }
                 let mut places: Vec<Place> = Vec::new();
                 let mut triples = Vec::new();
                 for (k, a) in node.args.iter().enumerate() {
-                    let place =
-                        self.places[a.0 as usize].clone().ok_or_else(|| LowerError(format!("{a} has no place")))?;
+                    let place = self.lies(*a)?.ok_or_else(|| LowerError(format!("{a} has no place")))?;
                     if k >= *carried {
                         places.push(place);
                         continue;

@@ -151,7 +151,7 @@ pub(super) fn tidy(mut k: Kernel<Dim>) -> Result<Kernel<Dim>, DimError> {
 }
 
 /// Calls `f` for every buffer that a kernel names, with whether it is written.
-fn visit(k: &mut Kernel<Dim>, f: &mut impl FnMut(&mut BufferId, bool)) {
+pub(super) fn visit(k: &mut Kernel<Dim>, f: &mut impl FnMut(&mut BufferId, bool)) {
     k.reads.iter_mut().for_each(|a| f(&mut a.buffer, false));
     k.writes.iter_mut().for_each(|a| f(&mut a.buffer, true));
     if let Body::Loop { index, carried, until, body, .. } = &mut k.body {

@@ -14,6 +14,7 @@ mod joins;
 mod loops;
 mod merge;
 mod region;
+mod siblings;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -91,6 +92,9 @@ pub fn lower(graph: &Verified<&Graph>, options: LowerOptions) -> Result<Entry<Di
     let mut requires = graph.requires.clone();
     requires.append(&mut work.requires);
     merge::write_in_place(&mut kernels, &mut memory.buffers);
+    if options.fuse {
+        siblings::join_all(&mut kernels, &memory.buffers);
+    }
     let (mut setup, mut buffers) = (setup, memory.buffers);
     merge::drop_unused(&mut buffers, &mut setup, &mut kernels);
     Ok(Entry { name: graph.name.clone(), dims: graph.dims.clone(), buffers, setup, kernels, requires })

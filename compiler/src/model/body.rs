@@ -61,13 +61,7 @@ impl<'a> Ev<'a> {
         }
     }
 
-    fn let_statement(
-        &mut self,
-        pattern: &'a Pattern,
-        ty: Option<&'a Type>,
-        value: &'a Expr,
-        env: &Env<'a>,
-    ) -> R<()> {
+    fn let_statement(&mut self, pattern: &'a Pattern, ty: Option<&'a Type>, value: &'a Expr, env: &Env<'a>) -> R<()> {
         let place = self.at(env.module, value.span);
         if let Pattern::Name(n) = pattern
             && env.kind == Kind::Detector
@@ -202,7 +196,7 @@ impl<'a> Ev<'a> {
             Func::Each(f) | Func::Frozen(f) => self.give_name(f, name, with_turn, place),
             Func::Partial(p) => self.give_name(&p.0, name, with_turn, place),
             Func::Typed(t) => self.give_name(&t.0, name, with_turn, place),
-            Func::Builtin(_) | Func::Fn(_) | Func::Block(..) | Func::Lambda(_) | Func::Detector(..) => Ok(()),
+            Func::Builtin(_) | Func::Fn(_) | Func::Block(..) | Func::Lambda(_) | Func::Detector => Ok(()),
         }
     }
 
@@ -348,7 +342,10 @@ impl<'a> Ev<'a> {
             site: owner.site.unwrap_or(place),
             frozen,
             initialised: p.default.is_some(),
-            names: owner.foreign.as_ref().map(|(name, prefix)| ForeignNames { name: name.clone(), prefix: prefix.clone() }),
+            names: owner
+                .foreign
+                .as_ref()
+                .map(|(name, prefix)| ForeignNames { name: name.clone(), prefix: prefix.clone() }),
         });
         let Some(init) = &p.default else { return Ok(()) };
         // The init entry has a graph of its own: while it is on, the entry's levels are kept in its place.
@@ -379,7 +376,8 @@ impl<'a> Ev<'a> {
             self.err(Diagnostic::new("E0202", format!("expected {t}, found {ty}"), place, format!("is {ty}")));
             return Err(Bad);
         }
-        if ty.shape.len() > t.shape.len() || self.broadcast_shape(&ty.shape, &t.shape).as_deref() != Some(&t.shape[..]) {
+        if ty.shape.len() > t.shape.len() || self.broadcast_shape(&ty.shape, &t.shape).as_deref() != Some(&t.shape[..])
+        {
             self.err(Diagnostic::new("E0203", "dimensions differ", place, format!("is {ty}, and {t} is declared")));
             return Err(Bad);
         }
@@ -392,7 +390,9 @@ impl<'a> Ev<'a> {
                 Value::Func(Func::Builtin(super::prelude::initialiser(n).unwrap_or("init.zeros")))
             }
             ExprKind::Call(f, args) => match &f.kind {
-                ExprKind::Name(n) if super::prelude::initialiser(n).is_some() && self.item_value(n, env.module).is_none() => {
+                ExprKind::Name(n)
+                    if super::prelude::initialiser(n).is_some() && self.item_value(n, env.module).is_none() =>
+                {
                     let args = self.arguments(args, env)?;
                     let f = Func::Builtin(super::prelude::initialiser(n).unwrap_or("init.zeros"));
                     Value::Func(Func::Partial(Rc::new((f, args))))
@@ -501,12 +501,9 @@ impl<'a> Ev<'a> {
         };
         let v = self.eval(value, env)?;
         let at = self.at(env.module, value.span);
-        let Some(frame) = self.changeable(name, env) else {
-            // A name that failed has said so.
-            self.name(name, env, self.at(env.module, target.span))?;
-            return self.cannot_become(target, env);
-        };
+        // Reading it declares a detector's state in this entry; a name that failed has said so.
         let old = self.name(name, env, self.at(env.module, target.span))?;
+        let Some(frame) = self.changeable(name, env) else { return self.cannot_become(target, env) };
         let v = match index {
             Some(i) => self.replaced(&old, i, v, env, place)?,
             None => self.like(&v, &old, name, at, self.at(env.module, target.span))?,
@@ -558,7 +555,9 @@ impl<'a> Ev<'a> {
     fn changeable(&self, name: &str, env: &Env<'a>) -> Option<Env<'a>> {
         let mut at = Some(env.clone());
         while let Some(f) = at {
-            if f.states.borrow().iter().any(|s| s.0 == name) || self.carried.iter().any(|c| Rc::ptr_eq(&c.0, &f) && c.1 == name) {
+            if f.states.borrow().iter().any(|s| s.0 == name)
+                || self.carried.iter().any(|c| Rc::ptr_eq(&c.0, &f) && c.1 == name)
+            {
                 return Some(f);
             }
             if f.kind != Kind::Entry && f.slot(name).is_some() {
@@ -588,9 +587,11 @@ impl<'a> Ev<'a> {
         }
         let decided = ty.dtype != want.dtype
             || ty.shape.len() != want.shape.len()
-            || ty.shape.iter().zip(&want.shape).any(|(a, b)| {
-                a != b && a.sub(b).ok().and_then(|d| d.as_int()).is_some()
-            });
+            || ty
+                .shape
+                .iter()
+                .zip(&want.shape)
+                .any(|(a, b)| a != b && a.sub(b).ok().and_then(|d| d.as_int()).is_some());
         if decided {
             let code = if ty.dtype != want.dtype { "E0202" } else { "E0203" };
             let text = if ty.dtype != want.dtype { "element types differ" } else { "dimensions differ" };
@@ -871,9 +872,7 @@ impl<'a> Ev<'a> {
 fn refill<'a>(shape: &Value<'a>, parts: &mut impl Iterator<Item = Tensor<'a>>) -> Value<'a> {
     match shape {
         Value::List(l) => Value::List(Rc::new(l.iter().map(|v| refill(v, parts)).collect())),
-        Value::Record(l) => {
-            Value::Record(Rc::new(l.iter().map(|(n, v)| (n.clone(), refill(v, parts))).collect()))
-        }
+        Value::Record(l) => Value::Record(Rc::new(l.iter().map(|(n, v)| (n.clone(), refill(v, parts))).collect())),
         v => match parts.next() {
             Some(t) => {
                 let unit = if let Value::Tensor(o) = v { o.unit } else { None };

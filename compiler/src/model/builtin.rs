@@ -179,7 +179,12 @@ impl<'a> Ev<'a> {
             Some((Value::Poison, _)) => Err(Bad),
             Some((v, p)) => {
                 let is = self.describe(v);
-                self.err(Diagnostic::new("E0201", format!("`{name}` takes a tensor, found {}", v.kind()), *p, format!("this is {is}")));
+                self.err(Diagnostic::new(
+                    "E0201",
+                    format!("`{name}` takes a tensor, found {}", v.kind()),
+                    *p,
+                    format!("this is {is}"),
+                ));
                 Err(Bad)
             }
             None => {
@@ -201,7 +206,12 @@ impl<'a> Ev<'a> {
             None => Ok(false),
             Some((Value::Bool(b), _)) => Ok(*b),
             Some((v, p)) => {
-                self.err(Diagnostic::new("E0201", format!("{what} is true or false"), *p, format!("this is {}", v.kind())));
+                self.err(Diagnostic::new(
+                    "E0201",
+                    format!("{what} is true or false"),
+                    *p,
+                    format!("this is {}", v.kind()),
+                ));
                 Err(Bad)
             }
         }
@@ -214,7 +224,12 @@ impl<'a> Ev<'a> {
                 Some(x) => Ok(x),
                 None => {
                     let code = if matches!(v, Value::Tensor(_)) { "E0210" } else { "E0201" };
-                    self.err(Diagnostic::new(code, format!("{what} is a known number"), *p, format!("this is {}", v.kind())));
+                    self.err(Diagnostic::new(
+                        code,
+                        format!("{what} is a known number"),
+                        *p,
+                        format!("this is {}", v.kind()),
+                    ));
                     Err(Bad)
                 }
             },
@@ -499,11 +514,7 @@ impl<'a> Ev<'a> {
                 };
                 let s = self.reduce(ReduceOp::Sum, &x, &axes, keep, place)?;
                 let n = self.extent(&ty, &axes, place)?;
-                return self.map_values(
-                    ScalarOp::Div,
-                    &[(Value::Tensor(s), place), (Value::Int(n), place)],
-                    place,
-                );
+                return self.map_values(ScalarOp::Div, &[(Value::Tensor(s), place), (Value::Int(n), place)], place);
             }
             "any" => {
                 if ty.dtype != DType::Bool {
@@ -631,7 +642,12 @@ impl<'a> Ev<'a> {
         let (tx, ti) = (self.ty(&x), self.ty(&i));
         let axis = self.axes(g[2].as_ref(), tx.shape.len(), &tx)?.first().copied().unwrap_or(0);
         if tx.shape.len() != ti.shape.len() {
-            self.err(Diagnostic::new("E0204", "`gather` takes an index of the rank of its value", place, format!("{tx} and {ti}")));
+            self.err(Diagnostic::new(
+                "E0204",
+                "`gather` takes an index of the rank of its value",
+                place,
+                format!("{tx} and {ti}"),
+            ));
             return Err(Bad);
         }
         // With the axis last, all others are shared.
@@ -932,8 +948,13 @@ impl<'a> Ev<'a> {
         let sample = shape.iter().position(|d| d.as_name() == Some("b"));
         if sample.is_none() && shape.iter().any(|d| d.names().iter().any(|n| n == "b")) {
             self.warn(
-                Diagnostic::new("W0502", "this draw depends on the batch size", place, "`b` is folded into a dimension")
-                    .help("draw with an axis of its own for `b`, then fold"),
+                Diagnostic::new(
+                    "W0502",
+                    "this draw depends on the batch size",
+                    place,
+                    "`b` is folded into a dimension",
+                )
+                .help("draw with an axis of its own for `b`, then fold"),
             );
         }
         let op = Op::Draw { site: site.to_string(), lane, sample };

@@ -208,12 +208,7 @@ impl<'a> Ev<'a> {
                     }
                     v => {
                         let is = self.describe(&v);
-                        self.err(Diagnostic::new(
-                            "E0201",
-                            "`as` names an instance",
-                            place,
-                            format!("this is {is}"),
-                        ));
+                        self.err(Diagnostic::new("E0201", "`as` names an instance", place, format!("this is {is}")));
                         Err(Bad)
                     }
                 }
@@ -256,7 +251,12 @@ impl<'a> Ev<'a> {
         let n = self.eval(count, env)?;
         let n = self.closed(&n, at, "how often to repeat")?;
         if !(0..=MOST_REPEATS).contains(&n) {
-            self.err(Diagnostic::new("E0215", format!("`repeat({n})`"), at, format!("0 to {MOST_REPEATS} is possible")));
+            self.err(Diagnostic::new(
+                "E0215",
+                format!("`repeat({n})`"),
+                at,
+                format!("0 to {MOST_REPEATS} is possible"),
+            ));
             return Err(Bad);
         }
         if let ExprKind::As(body, inner_name) = &inner.kind {
@@ -501,7 +501,10 @@ impl<'a> Ev<'a> {
                 let frame = Frame::new(Some(l.env.clone()), l.env.module, Kind::Block, l.env.owner.clone());
                 *frame.rest.borrow_mut() = None;
                 let turn = std::mem::take(&mut self.turn);
-                let name = Name { text: "the local function".into(), span: l.params.first().map_or(place.span, |p| p.name.span) };
+                let name = Name {
+                    text: "the local function".into(),
+                    span: l.params.first().map_or(place.span, |p| p.name.span),
+                };
                 let args = spread_record(l.params, args);
                 let r = self
                     .bind_args(&name, l.params, args, &frame, place)
@@ -539,7 +542,7 @@ impl<'a> Ev<'a> {
                 self.apply(&p.0, all, place)
             }
             Func::Typed(t) => self.apply_typed(&t.0, t.1, &t.2, args, place),
-            Func::Detector(..) | Func::Part(_) => {
+            Func::Detector | Func::Part(_) => {
                 self.err(
                     Diagnostic::new("E0207", "a detector cannot be called", place, "called here")
                         .help("its inputs are shared by name; read a result as `name.map`"),
@@ -634,7 +637,8 @@ impl<'a> Ev<'a> {
         let args = spread_record(&decl.args, args);
         self.bind_args(&decl.name, &decl.args, args, &frame, place)?;
         let home = i.home.as_ref().map_or("", |h| h.path.as_str());
-        let label = owner.path.strip_prefix(home).map_or(owner.path.as_str(), |p| p.trim_start_matches('.')).to_string();
+        let label =
+            owner.path.strip_prefix(home).map_or(owner.path.as_str(), |p| p.trim_start_matches('.')).to_string();
         let scope = self.enter(&label, place, true, attribute(decl, "kernel").map(str::to_string));
         let turn = std::mem::take(&mut self.turn);
         let training = self.training;

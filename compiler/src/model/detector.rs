@@ -88,7 +88,12 @@ impl<'a> Ev<'a> {
                     match &f.value {
                         Some(e) => all.push((&f.name.text, at, FieldValue::Written(e, m))),
                         None => {
-                            self.err(Diagnostic::new("E0105", format!("`{}` needs a value", f.name.text), at, "no value"));
+                            self.err(Diagnostic::new(
+                                "E0105",
+                                format!("`{}` needs a value", f.name.text),
+                                at,
+                                "no value",
+                            ));
                             return Err(Bad);
                         }
                     }
@@ -123,7 +128,8 @@ impl<'a> Ev<'a> {
             let mut d = Diagnostic::new("E0105", text, *place, "not there");
             d.help = did_you_mean(f, known.iter().copied());
             if d.help.is_none() && !known.is_empty() {
-                d.help = Some(format!("it has {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")));
+                d.help =
+                    Some(format!("it has {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")));
             }
             self.err(d);
             bad = true;
@@ -281,13 +287,23 @@ impl<'a> Ev<'a> {
                         Some(e) => (self.eval(e, frame)?, self.at(frame.module, e.span)),
                         None => {
                             let at = self.at(frame.module, p.name.span);
-                            self.err(Diagnostic::new("E0206", format!("`{}` needs a value", p.name.text), at, "no value"));
+                            self.err(Diagnostic::new(
+                                "E0206",
+                                format!("`{}` needs a value", p.name.text),
+                                at,
+                                "no value",
+                            ));
                             return Err(Bad);
                         }
                     },
                 };
                 if matches!(v, Value::Tensor(_)) {
-                    self.err(Diagnostic::new("E0210", "a `param` is known while compiling", at, "is computed in a run"));
+                    self.err(Diagnostic::new(
+                        "E0210",
+                        "a `param` is known while compiling",
+                        at,
+                        "is computed in a run",
+                    ));
                     return Err(Bad);
                 }
                 let v = match &p.ty {
@@ -361,7 +377,12 @@ impl<'a> Ev<'a> {
             self.give_name(&Func::Part(part.clone()), name, true, place)?;
         }
         if part.busy.replace(true) {
-            self.err(Diagnostic::new("E0601", format!("the score of `{}` reads itself", part.name), place, "leads back"));
+            self.err(Diagnostic::new(
+                "E0601",
+                format!("the score of `{}` reads itself", part.name),
+                place,
+                "leads back",
+            ));
             return Err(Bad);
         }
         let r = self.score_of(part, place);
@@ -402,7 +423,12 @@ impl<'a> Ev<'a> {
                     let at = self.at(part.module, value.span);
                     if outputs.iter().any(|o| o.0 == name.text) {
                         let here = self.at(part.module, name.span);
-                        self.err(Diagnostic::new("E0104", format!("`{}` is given twice", name.text), here, "again here"));
+                        self.err(Diagnostic::new(
+                            "E0104",
+                            format!("`{}` is given twice", name.text),
+                            here,
+                            "again here",
+                        ));
                         continue;
                     }
                     let v = self.eval(value, &frame).unwrap_or(Value::Poison);
@@ -430,7 +456,13 @@ impl<'a> Ev<'a> {
     }
 
     /// A value that is fed instead of computed.
-    pub(crate) fn fed(&mut self, path: &str, ty: Option<&'a Type>, env: &Env<'a>, place: Place) -> R<Option<Value<'a>>> {
+    pub(crate) fn fed(
+        &mut self,
+        path: &str,
+        ty: Option<&'a Type>,
+        env: &Env<'a>,
+        place: Place,
+    ) -> R<Option<Value<'a>>> {
         let choice = self.choice;
         let Some((dtype, shape)) = choice.feed.get(path) else { return Ok(None) };
         let mut dims: Vec<uad_plan::Dim> = shape.iter().map(|d| uad_plan::Dim::int(*d)).collect();
@@ -488,9 +520,10 @@ impl<'a> Ev<'a> {
                 shape[axis] = uad_plan::Dim::name("N");
                 let whole = self.leaf(Op::Input(name.clone()), &name, TensorType::new(ty.dtype, shape), place)?;
                 self.collected.push((name, t.clone(), place));
-                let labels = t.labels.as_ref().map(|l| {
-                    l.iter().map(|n| if *n == "b" { "N" } else { *n }).collect::<Vec<_>>().into()
-                });
+                let labels = t
+                    .labels
+                    .as_ref()
+                    .map(|l| l.iter().map(|n| if *n == "b" { "N" } else { *n }).collect::<Vec<_>>().into());
                 Ok(Value::Tensor(Tensor { unit: t.unit, labels, ..whole }))
             }
             _ => {

@@ -43,8 +43,13 @@ impl<'a> Ev<'a> {
         let (scopes, scope) = match self.levels.get(self.cur) {
             Some(l) if body => (l.graph.scopes.clone(), l.scope),
             _ => {
-                let root =
-                    Scope { parent: None, label: self.name.clone(), place: String::new(), instance: true, kernel: None };
+                let root = Scope {
+                    parent: None,
+                    label: self.name.clone(),
+                    place: String::new(),
+                    instance: true,
+                    kernel: None,
+                };
                 (vec![root], ScopeId(0))
             }
         };

@@ -7,13 +7,13 @@
 use std::rc::Rc;
 
 use uad_grammar::ast::{Arg as ArgAst, BinaryOp, Body, Expr, ExprKind, Name, Pattern};
-use uad_plan::{DType, Dim, ScalarOp};
+use uad_plan::{DType, ScalarOp};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
 
 use super::Ev;
-use super::value::{Arg, Bad, Env, Frame, Func, Kind, Lambda, R, Slot, Value};
+use super::value::{Arg, Bad, Env, Frame, Func, Lambda, R, Slot, Value};
 
 /// Deepest nesting of evaluation.
 const DEEPEST: usize = 1200;
@@ -31,11 +31,7 @@ impl<'a> Ev<'a> {
             return self.stop(place, "elaborating this takes too many steps");
         }
         self.depth += 1;
-        let r = if self.depth > DEEPEST {
-            self.endless(place)
-        } else {
-            self.eval_kind(e, env, place)
-        };
+        let r = if self.depth > DEEPEST { self.endless(place) } else { self.eval_kind(e, env, place) };
         self.depth -= 1;
         r
     }
@@ -178,8 +174,13 @@ impl<'a> Ev<'a> {
             Value::Poison => Err(Bad),
             Value::Tensor(_) => {
                 self.err(
-                    Diagnostic::new("E0210", "`if` needs a condition known while compiling", place, "is computed in a run")
-                        .help("`select(cond, a, b)` chooses by value"),
+                    Diagnostic::new(
+                        "E0210",
+                        "`if` needs a condition known while compiling",
+                        place,
+                        "is computed in a run",
+                    )
+                    .help("`select(cond, a, b)` chooses by value"),
                 );
                 Err(Bad)
             }
@@ -236,9 +237,8 @@ impl<'a> Ev<'a> {
             let inner = Frame::new(Some(env.clone()), env.module, env.kind, env.owner.clone());
             *inner.rest.borrow_mut() = env.rest.borrow().clone();
             self.turn.push(n);
-            let r = self
-                .bind_pattern(pattern, item, &inner, place)
-                .and_then(|()| self.comprehend(body, rest, &inner, out));
+            let r =
+                self.bind_pattern(pattern, item, &inner, place).and_then(|()| self.comprehend(body, rest, &inner, out));
             self.turn.pop();
             bad |= r.is_err();
         }
@@ -340,7 +340,12 @@ impl<'a> Ev<'a> {
             Slot::Lazy(thunk) => {
                 if thunk.busy.get() {
                     let place = self.at(frame.module, thunk.stmt.span);
-                    self.err(Diagnostic::new("E0601", format!("`{name}` is defined by itself"), place, "leads back here"));
+                    self.err(Diagnostic::new(
+                        "E0601",
+                        format!("`{name}` is defined by itself"),
+                        place,
+                        "leads back here",
+                    ));
                     return Err(Bad);
                 }
                 self.force(thunk, frame)?;
@@ -501,7 +506,12 @@ impl<'a> Ev<'a> {
             Value::Poison => Err(Bad),
             _ => {
                 let is = self.describe(&v);
-                self.err(Diagnostic::new("E0207", format!("{} cannot be called", v.kind()), place, format!("this is {is}")));
+                self.err(Diagnostic::new(
+                    "E0207",
+                    format!("{} cannot be called", v.kind()),
+                    place,
+                    format!("this is {is}"),
+                ));
                 Err(Bad)
             }
         }

@@ -132,12 +132,15 @@ impl<'a> Ev<'a> {
     ) -> R<Vec<LoaderStep>> {
         let mut at = place;
         let mut v = match &ty.kind {
-            TypeKind::Tensor(n, _) if matches!(self.head(&n.text, module, place)?, Head::Generic) => return Ok(Vec::new()),
+            TypeKind::Tensor(n, _) if matches!(self.head(&n.text, module, place)?, Head::Generic) => {
+                return Ok(Vec::new());
+            }
             _ => {
                 let env = Frame::new(None, module, Kind::Fn, None);
                 let (t, u, labels) = self.declared_type(ty, &env, module, true)?;
                 // The source's own names must not meet those of the detector.
-                let shape = t.shape.iter().map(|d| d.as_name().map_or(d.clone(), |n| Dim::name(&format!("{n}'")))).collect();
+                let shape =
+                    t.shape.iter().map(|d| d.as_name().map_or(d.clone(), |n| Dim::name(&format!("{n}'")))).collect();
                 let leaf = self.add(Op::Input("sample".into()), &[], TensorType::new(t.dtype, shape), place)?;
                 Value::Tensor(Tensor { unit: u, labels: Some(labels.into()), ..leaf })
             }
@@ -163,13 +166,16 @@ impl<'a> Ev<'a> {
             at = here;
         }
         let Value::Tensor(t) = &v else {
-            self.err(Diagnostic::new("E0201", "an input's pipeline gives a tensor", at, format!("this is {}", v.kind())));
+            self.err(Diagnostic::new(
+                "E0201",
+                "an input's pipeline gives a tensor",
+                at,
+                format!("this is {}", v.kind()),
+            ));
             return Err(Bad);
         };
         let got = self.ty(t);
-        let Some(("b", rest)) =
-            declared.shape.split_first().map(|(b, rest)| (b.as_name().unwrap_or(""), rest))
-        else {
+        let Some(("b", rest)) = declared.shape.split_first().map(|(b, rest)| (b.as_name().unwrap_or(""), rest)) else {
             self.err(
                 Diagnostic::new("E0204", "an input is samples stacked", ty_place, "its first dimension is not `b`")
                     .help("write `b` first: a batch of samples"),
@@ -196,9 +202,14 @@ impl<'a> Ev<'a> {
             let open = |d: &Dim| d.as_name().is_some_and(|n| n.ends_with('\'') || n.starts_with('_'));
             if a != b && b.as_int().is_some() && open(a) && t.unit == Some("image") {
                 self.err(
-                    Diagnostic::new("E0203", "dimensions differ", at, format!("a sample is {got}: `{a}` can be anything"))
-                        .label(ty_place, format!("{b} is declared"))
-                        .help("`resize(h, w)` or `crop(n)` makes it fixed"),
+                    Diagnostic::new(
+                        "E0203",
+                        "dimensions differ",
+                        at,
+                        format!("a sample is {got}: `{a}` can be anything"),
+                    )
+                    .label(ty_place, format!("{b} is declared"))
+                    .help("`resize(h, w)` or `crop(n)` makes it fixed"),
                 );
                 return Err(Bad);
             }
@@ -208,8 +219,13 @@ impl<'a> Ev<'a> {
             && t.unit != Some(want)
         {
             self.err(
-                Diagnostic::new("E0205", format!("expected `{want}`, found `{}`", t.unit.unwrap_or("")), at, "this step")
-                    .label(ty_place, format!("`{want}` is declared here")),
+                Diagnostic::new(
+                    "E0205",
+                    format!("expected `{want}`, found `{}`", t.unit.unwrap_or("")),
+                    at,
+                    "this step",
+                )
+                .label(ty_place, format!("`{want}` is declared here")),
             );
             return Err(Bad);
         }
@@ -232,7 +248,13 @@ impl<'a> Ev<'a> {
     }
 
     /// A function that the loader runs: only its type is known here.
-    pub(crate) fn loader_step(&mut self, decl: &'a Function, step: &str, frame: &Env<'a>, place: Place) -> R<Value<'a>> {
+    pub(crate) fn loader_step(
+        &mut self,
+        decl: &'a Function,
+        step: &str,
+        frame: &Env<'a>,
+        place: Place,
+    ) -> R<Value<'a>> {
         if self.top().graph.name != "pipeline" {
             self.err(
                 Diagnostic::new("E0410", format!("`{step}` is a step of an `input`"), place, "not in a graph")

@@ -296,7 +296,7 @@ pub(crate) struct Ev<'a> {
     turn: Vec<usize>,
     site: Option<String>,
     draws: HashMap<String, usize>,
- facts: Facts,
+    facts: Facts,
     traced: HashSet<String>,
     reached: HashSet<usize>,
     unreached: HashSet<usize>,
@@ -398,7 +398,7 @@ impl<'a> Ev<'a> {
         Some(Value::Func(match &modules[m].ast.items[i].kind {
             ItemKind::Fn(f) => value::Func::Fn(std::rc::Rc::new(value::FnValue { decl: f, module: m, hyper: None })),
             ItemKind::Block(f) => value::Func::Block(f, m),
-            ItemKind::Detector { name, .. } | ItemKind::Variant { name, .. } => value::Func::Detector(m, &name.text),
+            ItemKind::Detector { .. } | ItemKind::Variant { .. } => value::Func::Detector,
             _ => return None,
         }))
     }
@@ -570,7 +570,13 @@ pub(crate) fn elaborate_facts(
                 ItemKind::Detector { name, .. } => Some(name),
                 _ => None,
             });
-            detectors.iter().find(|n| n.text == stem).copied().or(last).or(detectors.last().copied()).map(|n| n.text.as_str())
+            detectors
+                .iter()
+                .find(|n| n.text == stem)
+                .copied()
+                .or(last)
+                .or(detectors.last().copied())
+                .map(|n| n.text.as_str())
         }
     };
     let Some(detector) = detector else { return (None, out, Facts::default()) };
@@ -712,13 +718,12 @@ impl<'a> Ev<'a> {
                 leaves(g, &mut r, &mut HashSet::new());
             }
             s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
-            let trained: Vec<&StoredInfo> = stored
-                .iter()
-                .filter(|t| t.kind == StoredKind::Weight && !t.frozen && r.contains(&t.path))
-                .collect();
+            let trained: Vec<&StoredInfo> =
+                stored.iter().filter(|t| t.kind == StoredKind::Weight && !t.frozen && r.contains(&t.path)).collect();
             if let Some(m) = &mut s.minimise {
                 for t in trained {
-                    let hit = |g: &&mut GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, &t.path));
+                    let hit =
+                        |g: &&mut GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, &t.path));
                     if let Some(g) = m.groups.iter_mut().find(hit) {
                         g.weights.push(t.path.clone());
                     }

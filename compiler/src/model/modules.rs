@@ -137,9 +137,7 @@ impl Loading<'_> {
         let place = Place { file: importer, span: first.span.to(last.span) };
         let dotted = path.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join(".");
         let (key, text, display) = match (path, source::library(&first.text)) {
-            ([one], Some(text)) => {
-                (one.text.clone(), Some(text.to_string()), format!("stdlib/{}.uad", one.text))
-            }
+            ([one], Some(text)) => (one.text.clone(), Some(text.to_string()), format!("stdlib/{}.uad", one.text)),
             _ => {
                 let display = files.files[importer].0.clone();
                 let display = format!("{}{}.uad", folder(&display), dotted.replace('.', "/"));
@@ -157,8 +155,13 @@ impl Loading<'_> {
         if let Some(at) = self.by_name.get(&key) {
             if self.open.contains(at) {
                 self.out.push(
-                    Diagnostic::new("E0103", format!("`{dotted}` imports itself in a circle"), place, "leads back here")
-                        .help("move what both need into a third module"),
+                    Diagnostic::new(
+                        "E0103",
+                        format!("`{dotted}` imports itself in a circle"),
+                        place,
+                        "leads back here",
+                    )
+                    .help("move what both need into a third module"),
                 );
                 return None;
             }
@@ -187,8 +190,13 @@ impl Loading<'_> {
         ];
         let place = Place { file, span: name.span };
         if found.iter().all(Option::is_none) {
-            let mut known: Vec<&str> =
-                source.values.keys().chain(source.types.keys()).chain(source.sources.keys()).map(String::as_str).collect();
+            let mut known: Vec<&str> = source
+                .values
+                .keys()
+                .chain(source.types.keys())
+                .chain(source.sources.keys())
+                .map(String::as_str)
+                .collect();
             known.sort_unstable();
             let mut d = Diagnostic::new(
                 "E0102",

@@ -65,24 +65,19 @@ impl<'a> Ev<'a> {
         for (t, p) in args {
             let ty = self.ty(t);
             let lead = shape.len() - ty.shape.len();
-            let fixed: Vec<Dim> =
-                ty.shape.iter().enumerate().map(|(n, d)| if d.is(1) { d.clone() } else { shape[lead + n].clone() }).collect();
+            let fixed: Vec<Dim> = ty
+                .shape
+                .iter()
+                .enumerate()
+                .map(|(n, d)| if d.is(1) { d.clone() } else { shape[lead + n].clone() })
+                .collect();
             let t = self.retype(t, fixed, "operands must have one shape", *p)?;
             out.push(self.spread(&t, &shape, place)?);
         }
         Ok(out)
     }
 
-    fn differ(
-        &mut self,
-        a: &Tensor<'a>,
-        pa: Place,
-        b: &Tensor<'a>,
-        pb: Place,
-        at: usize,
-        rank: usize,
-        place: Place,
-    ) {
+    fn differ(&mut self, a: &Tensor<'a>, pa: Place, b: &Tensor<'a>, pb: Place, at: usize, rank: usize, place: Place) {
         let (ta, tb) = (self.ty(a), self.ty(b));
         let (na, nb) = (at + ta.shape.len() - rank, at + tb.shape.len() - rank);
         let say = |ev: &Ev<'a>, t: &Tensor<'a>, ty: &TensorType, n: usize| {
@@ -94,9 +89,7 @@ impl<'a> Ev<'a> {
         let (x, y) = (&ta.shape[na], &tb.shape[nb]);
         let last = ta.shape.len() == tb.shape.len() && na + 1 == ta.shape.len();
         d.help = if ta.shape.len() != tb.shape.len() {
-            Some(format!(
-                "axes are matched from the last; `x[:, new]` adds one where it is missing ({x} meets {y})"
-            ))
+            Some(format!("axes are matched from the last; `x[:, new]` adds one where it is missing ({x} meets {y})"))
         } else if last && self.from_weight(a, na) {
             Some(format!("give the layer before it {y} outputs: `linear({y})`"))
         } else if last && self.from_weight(b, nb) {
@@ -142,8 +135,12 @@ impl<'a> Ev<'a> {
             None => DType::I32,
         };
         // Truths count in arithmetic; floats make the rest float only where the rest is static.
-        if dtype == DType::Bool && !matches!(op, S::And | S::Or | S::Not | S::Select | S::Eq | S::ToF32 | S::ToI32 | S::ToBool) {
-            dtype = if args[skip..].iter().all(|a| matches!(a.0, Value::Tensor(_) | Value::Bool(_) | Value::Int(_))) && !float {
+        if dtype == DType::Bool
+            && !matches!(op, S::And | S::Or | S::Not | S::Select | S::Eq | S::ToF32 | S::ToI32 | S::ToBool)
+        {
+            dtype = if args[skip..].iter().all(|a| matches!(a.0, Value::Tensor(_) | Value::Bool(_) | Value::Int(_)))
+                && !float
+            {
                 DType::I32
             } else {
                 DType::F32
@@ -152,10 +149,7 @@ impl<'a> Ev<'a> {
         if matches!(op, S::And | S::Or | S::Not) {
             dtype = DType::Bool;
         }
-        if dtype == DType::Bool
-            && matches!(op, S::Eq | S::Select)
-            && args[skip..].iter().any(|a| a.0.is_number())
-        {
+        if dtype == DType::Bool && matches!(op, S::Eq | S::Select) && args[skip..].iter().any(|a| a.0.is_number()) {
             dtype = DType::F32;
         }
         let mut tensors = Vec::with_capacity(args.len());
@@ -170,8 +164,17 @@ impl<'a> Ev<'a> {
                 } else {
                     let ty = self.ty(&t);
                     self.err(
-                        Diagnostic::new("E0202", format!("`{}` takes {want}, found {have}", op.name()), *p, format!("is {ty}"))
-                            .help(if want == DType::Bool { "compare it: `x > 0`".to_string() } else { format!("`cast(x, {want})` converts") }),
+                        Diagnostic::new(
+                            "E0202",
+                            format!("`{}` takes {want}, found {have}", op.name()),
+                            *p,
+                            format!("is {ty}"),
+                        )
+                        .help(if want == DType::Bool {
+                            "compare it: `x > 0`".to_string()
+                        } else {
+                            format!("`cast(x, {want})` converts")
+                        }),
                     );
                     return Err(Bad);
                 }
@@ -185,8 +188,13 @@ impl<'a> Ev<'a> {
             }
             let ty = self.ty(&tensors[0].0);
             self.err(
-                Diagnostic::new("E0202", format!("`{}` takes f32, found {}", op.name(), ty.dtype), tensors[0].1, format!("is {ty}"))
-                    .help("`cast(x, f32)` converts"),
+                Diagnostic::new(
+                    "E0202",
+                    format!("`{}` takes f32, found {}", op.name(), ty.dtype),
+                    tensors[0].1,
+                    format!("is {ty}"),
+                )
+                .help("`cast(x, f32)` converts"),
             );
             return Err(Bad);
         }
@@ -195,7 +203,9 @@ impl<'a> Ev<'a> {
         let mut r = self.map(op, &refs, place)?;
         // Names of axes live on where the shape does.
         let rank = self.ty(&r).shape.len();
-        r.labels = tensors.iter().find_map(|t| t.0.labels.clone().filter(|l| l.len() == rank && l.iter().any(|n| !n.is_empty())));
+        r.labels = tensors
+            .iter()
+            .find_map(|t| t.0.labels.clone().filter(|l| l.len() == rank && l.iter().any(|n| !n.is_empty())));
         if op == S::Select {
             let tags: Vec<Option<&'a str>> =
                 args[1..].iter().map(|a| if let Value::Tensor(t) = &a.0 { t.unit } else { None }).collect();
@@ -422,8 +432,18 @@ impl<'a> Ev<'a> {
             return Err(Bad);
         }
         let mut have: Vec<String> = batch.iter().map(|p: &(usize, usize)| x.1[p.0].clone()).collect();
-        have.extend(x.1.iter().enumerate().filter(|(i, _)| !batch.iter().chain(&contract).any(|p| p.0 == *i)).map(|n| n.1.clone()));
-        have.extend(y.1.iter().enumerate().filter(|(j, _)| !batch.iter().chain(&contract).any(|p| p.1 == *j)).map(|n| n.1.clone()));
+        have.extend(
+            x.1.iter()
+                .enumerate()
+                .filter(|(i, _)| !batch.iter().chain(&contract).any(|p| p.0 == *i))
+                .map(|n| n.1.clone()),
+        );
+        have.extend(
+            y.1.iter()
+                .enumerate()
+                .filter(|(j, _)| !batch.iter().chain(&contract).any(|p| p.1 == *j))
+                .map(|n| n.1.clone()),
+        );
         let r = self.op(Op::Dot { batch, contract }, &[&x.0, &yt], place)?;
         let perm: Vec<usize> = want.iter().filter_map(|n| have.iter().position(|h| h == n)).collect();
         if perm.windows(2).all(|w| w[0] < w[1]) {

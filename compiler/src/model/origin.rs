@@ -77,9 +77,8 @@ fn source(g: &Graph, mut node: NodeId, mut axis: usize) -> Option<(NodeId, usize
             Op::Reshape => reshape_axis(&g.ty(n.args[0]).shape, &n.ty.shape, axis).map(|k| (n.args[0], k)),
             Op::Dot { batch, contract } => {
                 let (a, b) = (g.ty(n.args[0]).shape.len(), g.ty(n.args[1]).shape.len());
-                let used = |left: bool, k: usize| {
-                    batch.iter().chain(contract).any(|p| if left { p.0 == k } else { p.1 == k })
-                };
+                let used =
+                    |left: bool, k: usize| batch.iter().chain(contract).any(|p| if left { p.0 == k } else { p.1 == k });
                 let mut order: Vec<(usize, usize)> = batch.iter().map(|p| (0, p.0)).collect();
                 order.extend((0..a).filter(|k| !used(true, *k)).map(|k| (0, k)));
                 order.extend((0..b).filter(|k| !used(false, *k)).map(|k| (1, k)));

@@ -122,7 +122,9 @@ pub(crate) fn shaped(name: &str) -> Option<&'static str> {
 
 /// All names, for suggestions.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    FUNCTIONS.iter().map(|f| f.0).filter(|n| !n.starts_with("init.")).chain([
-        "inf", "constant", "uniform", "normal", "training",
-    ])
+    FUNCTIONS
+        .iter()
+        .map(|f| f.0)
+        .filter(|n| !n.starts_with("init."))
+        .chain(["inf", "constant", "uniform", "normal", "training"])
 }

@@ -88,7 +88,9 @@ impl<'a> Ev<'a> {
             .set
             .iter()
             .filter(|(n, _)| !n.contains('.'))
-            .map(|(n, e)| (n.as_str(), Place { file: self.set_file, span: e.span }, FieldValue::Written(e, self.set_module)))
+            .map(|(n, e)| {
+                (n.as_str(), Place { file: self.set_file, span: e.span }, FieldValue::Written(e, self.set_module))
+            })
             .collect();
         let detector = self.detector;
         let at = Place { file: self.modules[0].file, span: Default::default() };
@@ -116,6 +118,13 @@ impl<'a> Ev<'a> {
     pub(crate) fn score_entry(&mut self) -> Option<Graph> {
         let root = self.begin("score", EntryKind::Score).ok()?;
         let at = self.detector_place(&root);
+        // What must hold is what the rest relies on: nothing is said of a rest without it.
+        let errors = self.errors;
+        self.requirements(&root);
+        if self.errors != errors {
+            self.stopped = true;
+            return None;
+        }
         let outputs = self.outputs_of(&root, at).ok();
         for (name, v, place) in outputs.iter().flat_map(|o| o.iter()) {
             if matches!(v, Value::Poison) {
@@ -126,7 +135,6 @@ impl<'a> Ev<'a> {
             self.levels[0].graph.outputs.push((name.to_string(), node));
             self.facts.outputs.push((name.to_string(), *place));
         }
-        self.requirements(&root);
         Some(self.finish())
     }
 
@@ -337,10 +345,8 @@ impl<'a> Ev<'a> {
         let wrong = match (name.text.as_str(), &v) {
             ("epochs" | "steps" | "batch" | "skip" | "patience", Static::Int(n)) => (*n < 0).then_some("not negative"),
             ("epochs" | "steps" | "batch" | "skip" | "patience", _) => Some("a known integer"),
-            ("data", Static::Word(w)) => {
-                (!["train", "validation", "test", "calibration"].contains(&w.as_str()))
-                    .then_some("train, validation, test or calibration")
-            }
+            ("data", Static::Word(w)) => (!["train", "validation", "test", "calibration"].contains(&w.as_str()))
+                .then_some("train, validation, test or calibration"),
             ("data", _) => Some("train, validation, test or calibration"),
             ("drop_last", Static::Bool(_)) => None,
             ("drop_last", _) => Some("true or false"),

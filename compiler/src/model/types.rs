@@ -36,7 +36,18 @@ pub(crate) enum Head<'a> {
 }
 
 const WORDS: [&str; 12] = [
-    "int", "string", "text", "folder", "corner", "optimiser", "initialiser", "schedule", "block", "type", "any", "rule",
+    "int",
+    "string",
+    "text",
+    "folder",
+    "corner",
+    "optimiser",
+    "initialiser",
+    "schedule",
+    "block",
+    "type",
+    "any",
+    "rule",
 ];
 
 impl<'a> Ev<'a> {
@@ -558,7 +569,8 @@ impl<'a> Ev<'a> {
                     None => self.eval(e, env),
                 }
             }
-            ExprKind::Call(f, args) if matches!(&f.kind, ExprKind::Name(n) if ["ceil", "floor", "round"].contains(&n.as_str())) => {
+            ExprKind::Call(f, args) if matches!(&f.kind, ExprKind::Name(n) if ["ceil", "floor", "round"].contains(&n.as_str())) =>
+            {
                 let ([a], ExprKind::Name(n)) = (args.as_slice(), &f.kind) else { return self.eval(e, env) };
                 let x = self.dim_value(&a.value, env, depth + 1)?;
                 match self.fold_unary(n, &x, place)? {

@@ -95,7 +95,7 @@ pub(crate) enum Func<'a> {
     /// A function seen through a signature.
     Typed(Rc<(Func<'a>, &'a Type, Env<'a>)>),
     /// A detector, before its fields are given.
-    Detector(usize, &'a str),
+    Detector,
     /// A detector in use.
     Part(Rc<Part<'a>>),
 }
@@ -327,7 +327,7 @@ impl<'a> Value<'a> {
             Value::Tensor(_) => "a tensor",
             Value::Func(Func::Instance(_) | Func::Repeat(_)) => "an instance without inputs",
             Value::Func(Func::Block(..)) => "a block without inputs",
-            Value::Func(Func::Detector(..) | Func::Part(_)) => "a detector",
+            Value::Func(Func::Detector | Func::Part(_)) => "a detector",
             Value::Func(_) => "a function",
             Value::Rule(_) => "a rule",
         }
@@ -338,4 +338,3 @@ impl<'a> Value<'a> {
         matches!(self, Value::Int(_) | Value::Ratio(_) | Value::Float(_))
     }
 }
-

@@ -362,10 +362,9 @@ impl<'a> Ev<'a> {
                                         "unknown",
                                     )
                                     .label(base, format!("is {ty}"));
-                                    d.help =
-                                        crate::diag::nearest::did_you_mean(n, names.iter().map(|k| k.0)).or_else(|| {
-                                            Some("a name on the right only must be a dim or an integer in scope".into())
-                                        });
+                                    d.help = crate::diag::nearest::did_you_mean(n, names.iter().map(|k| k.0)).or_else(
+                                        || Some("a name on the right only must be a dim or an integer in scope".into()),
+                                    );
                                     self.err(d);
                                     return Err(Bad);
                                 }
@@ -415,8 +414,7 @@ impl<'a> Ev<'a> {
         let kept: Vec<usize> = (0..atoms.len()).filter(|k| taken[*k]).collect();
         let opened: Vec<Dim> = kept.iter().map(|k| atoms[*k].1.clone()).collect();
         let mut x = self.reshaped(t, opened, place)?;
-        let perm: Vec<usize> =
-            order.iter().flatten().map(|k| kept.iter().position(|q| q == k).unwrap_or(0)).collect();
+        let perm: Vec<usize> = order.iter().flatten().map(|k| kept.iter().position(|q| q == k).unwrap_or(0)).collect();
         if perm.windows(2).any(|w| w[0] > w[1]) {
             x = self.op(Op::Permute(perm), &[&x], place)?;
         }
@@ -539,11 +537,7 @@ impl<'a> Ev<'a> {
     }
 
     /// The shape in brackets, and the value of `like`.
-    pub(crate) fn shape_items(
-        &mut self,
-        items: &'a [IndexItem],
-        env: &Env<'a>,
-    ) -> R<(Vec<Dim>, Option<Tensor<'a>>)> {
+    pub(crate) fn shape_items(&mut self, items: &'a [IndexItem], env: &Env<'a>) -> R<(Vec<Dim>, Option<Tensor<'a>>)> {
         let mut shape = Vec::new();
         let mut like = None;
         for i in items {
@@ -626,7 +620,12 @@ impl<'a> Ev<'a> {
             }
             _ => {
                 let is = self.describe(v);
-                self.err(Diagnostic::new("E0201", format!("{} has no elements", v.kind()), base, format!("this is {is}")));
+                self.err(Diagnostic::new(
+                    "E0201",
+                    format!("{} has no elements", v.kind()),
+                    base,
+                    format!("this is {is}"),
+                ));
                 Err(Bad)
             }
         }
@@ -670,7 +669,12 @@ impl<'a> Ev<'a> {
             Some(Value::Poison) => Err(Bad),
             Some(v) => Ok(v.clone()),
             None => {
-                self.err(Diagnostic::new("E0209", format!("there is no element {i} in a list of {n}"), at, "out of range"));
+                self.err(Diagnostic::new(
+                    "E0209",
+                    format!("there is no element {i} in a list of {n}"),
+                    at,
+                    "out of range",
+                ));
                 Err(Bad)
             }
         }
@@ -818,7 +822,11 @@ impl<'a> Ev<'a> {
                 Some(a) => {
                     for k in 0..spans[*a] {
                         shape.push(now[offset(*a) + k].clone());
-                        names.push(if spans[*a] == 1 && gather.as_ref().is_none_or(|g| g.0 != *a) { labels[*a] } else { "" });
+                        names.push(if spans[*a] == 1 && gather.as_ref().is_none_or(|g| g.0 != *a) {
+                            labels[*a]
+                        } else {
+                            ""
+                        });
                     }
                 }
             }
@@ -836,7 +844,16 @@ impl<'a> Ev<'a> {
         if d.as_int().is_some_and(|d| d < 0) { n.add(&d).map_err(|e| self.dim_error(e, at)) } else { Ok(d) }
     }
 
-    fn slice_fits(&mut self, lo: &Dim, hi: &Dim, n: &Dim, axis: usize, ty: &TensorType, at: Place, base: Place) -> R<()> {
+    fn slice_fits(
+        &mut self,
+        lo: &Dim,
+        hi: &Dim,
+        n: &Dim,
+        axis: usize,
+        ty: &TensorType,
+        at: Place,
+        base: Place,
+    ) -> R<()> {
         let below = |a: &Dim, b: &Dim| a.sub(b).ok().and_then(|d| d.as_int()).is_some_and(|d| d > 0);
         if lo.as_int().is_some_and(|l| l < 0) || below(hi, n) || below(lo, hi) {
             let what = if hi.sub(lo).is_ok_and(|d| d.is(1)) { format!("index {lo}") } else { format!("{lo}..{hi}") };

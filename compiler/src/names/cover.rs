@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use uad_plan::DType;
 use uad_plan::tensor::Tensor;
 
-use super::Names;
+use super::{Names, WeightRule};
 use super::formula::{Formula, Scope, Source};
 use super::pattern::{Captures, Pattern};
 use crate::diag::nearest::nearest;
@@ -77,20 +77,29 @@ fn mean(near: Option<&str>) -> String {
     near.map_or(String::new(), |n| format!("; did you mean `{n}`?"))
 }
 
-/// Foreign tensors that no right side can name and `ignore` does not list.
+/// Foreign tensors that no right side can name, that are no inputs, and that `ignore` does not list.
 fn unused(names: &Names, foreign: &BTreeMap<String, Vec<usize>>) -> Vec<String> {
-    let sides: Vec<Pattern> = names
-        .weights
-        .iter()
-        .filter_map(|r| match &r.source {
-            Source::Tensor(Formula { name, .. }) => loosened(name),
-            Source::Constant(_) => None,
-        })
-        .collect();
-    let used = |name: &str| names.ignores(name) || sides.iter().any(|s| s.matches(name).is_some());
-    let left: Vec<&String> = foreign.keys().filter(|n| !used(n)).collect();
-    let line = |n: &&String| format!("foreign tensor `{n}` is neither used nor listed in `ignore`");
-    left.iter().map(line).collect()
+    let sides = right_sides(names);
+    let used = |name: &str| {
+        names.ignores(name)
+            || names.inputs.iter().any(|i| i.foreign == name)
+            || sides.iter().any(|s| s.matches(name).is_some())
+    };
+    let left = foreign.keys().filter(|n| !used(n));
+    left.map(|n| format!("foreign tensor `{n}` is neither used nor listed in `ignore`")).collect()
+}
+
+/// Can a right side of [weights] name this foreign tensor?
+pub fn is_weight(names: &Names, foreign: &str) -> bool {
+    right_sides(names).iter().any(|s| s.matches(foreign).is_some())
+}
+
+fn right_sides(names: &Names) -> Vec<Pattern> {
+    let side = |r: &WeightRule| match &r.source {
+        Source::Tensor(Formula { name, .. }) => loosened(name),
+        Source::Constant(_) => None,
+    };
+    names.weights.iter().filter_map(side).collect()
 }
 
 /// The right side as a pattern: `layers.{i+1}` may name any layer.

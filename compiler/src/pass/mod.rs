@@ -53,7 +53,7 @@ pub const PASSES: &[Pass] = &[
 ];
 
 /// The most rounds. Each round ends smaller or equal; more than a few only shift single nodes.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 16;
 
 /// When the runner verifies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

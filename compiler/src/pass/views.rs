@@ -115,7 +115,7 @@ fn reshapes(out: &mut Graph, node: &Node) -> Option<NodeId> {
                 let ones = of.clone().filter(|n| !axes.contains(n)).all(|n| out.ty(x).shape[n].is(1));
                 match (lone, same || ones) {
                     (true, _) => {}
-                    (false, true) => places.extend(to),
+                    (false, true) => places.extend(to.filter(|n| !new[*n].is(1))),
                     (false, false) => return None,
                 }
             }

@@ -5,6 +5,7 @@
 //! vector read once. Weights are packed tap by tap. Invariants: tasks are cut by shape alone.
 //! Imports: [`super::depthwise_tile`], [`super::axes`], [`super::hole_strip`].
 
+use super::activation::activate;
 use super::axes::{Point, Space, Walk, along};
 use super::depthwise_tile::{Columns, run_slide, run_taps, slide_columns, taps_columns};
 use super::dot_finish::{Native, recognise};
@@ -78,8 +79,14 @@ struct Layout {
 
 #[derive(Clone, Copy)]
 struct Shared(*mut f32);
-// SAFETY: tasks write disjoint parts of what the pointer reaches.
+// SAFETY: tasks read what the pointer reaches.
 unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(&self) -> *const f32 {
+        self.0
+    }
+}
 
 impl DepthwisePlan {
     /// A plan, or `None` if the contraction is of another kind.
@@ -246,9 +253,8 @@ impl DepthwisePlan {
                 ctx.shared.cast()
             });
             ctx.pool.run(self.tasks, &|worker, t| {
-                let weights = weights;
                 let cut = |i: usize| i * self.line_count / self.tasks;
-                (cut(t)..cut(t + 1)).for_each(|line| self.line(ctx, worker, line, weights.0));
+                (cut(t)..cut(t + 1)).for_each(|line| self.line(ctx, worker, line, weights.get()));
             });
         }
     }
@@ -346,6 +352,9 @@ impl DepthwisePlan {
                     }
                     work.count = self.tap_count;
                     run_taps(self.isa, columns, &work);
+                }
+                if let Ending::Registers { native: Native { act: Some(act), .. }, .. } = &self.ending {
+                    activate(self.isa, *act, work.out, work.out_column, columns, self.channels);
                 }
                 if let Ending::Strip { strip, writes } = &self.ending {
                     let with = self.strips(ctx, worker);

@@ -4,6 +4,9 @@
 //! taps in order, so the result does not depend on how columns are tiled; channels beyond a whole vector are covered
 //! by a vector that overlaps the one before. Imports: [`super::isa`], [`super::simd`], [`super::gemm::Finish`].
 
+// Loops over registers run by number: the arrays must stay in registers, and iterators hide that they do.
+#![allow(clippy::needless_range_loop)]
+
 use super::gemm::Finish;
 use super::isa::dispatch;
 use super::simd::Simd;

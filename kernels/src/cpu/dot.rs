@@ -82,10 +82,9 @@ impl DotKernel {
             let space = Space::new(&kernel.axes, &roles, &order, reads, &kernel.writes, &[a, b, out], weight)?;
             let (a, b, out) = (space.hole(a), space.hole(b), space.hole(out));
             let parts = DotParts { space: &space, a: &a, b: &b, out: &out, b_constant, pad, buffers };
-            if points(&roles, DotRole::N) == 1 && parts.pad.is_none() {
-                if let Some(p) = DepthwisePlan::compile(&parts, isa, holes)? {
-                    return Ok(Path::Depthwise(Box::new(p)));
-                }
+            let narrow = points(&roles, DotRole::N) == 1 && parts.pad.is_none();
+            if let Some(p) = if narrow { DepthwisePlan::compile(&parts, isa, holes)? } else { None } {
+                return Ok(Path::Depthwise(Box::new(p)));
             }
             Ok::<_, String>(Path::Gemm(Box::new(GemmPlan::compile(parts, isa, holes)?)))
         };

@@ -6,6 +6,9 @@
 //! if it is constant, else at every call, or read in place where it lies as a panel would.
 //! Invariants: tasks are cut by shape alone. Imports: [`super::gemm`], [`super::axes`], [`super::hole_strip`].
 
+mod rows;
+
+use super::activation::activate;
 use super::axes::{Point, Space, Walk, along};
 use super::dot_finish::{Native, recognise};
 use super::dot_pad::Pad;
@@ -17,7 +20,7 @@ use super::isa::Isa;
 use super::panel::{Aligned, Packer, Panel, panels};
 use super::run::RunContext;
 use super::scratch::{Scratch, round};
-use super::strip::{Move, Port, StripOperand};
+use super::strip::{Move, Port};
 use uad_plan::{Access, Buffer, DType, DotRole, Hole};
 
 /// Floating point operations that make a task worth starting.
@@ -84,6 +87,8 @@ enum Left {
     Rows(HoleStrip),
     /// For every k the rows of the block, packed by strips along the innermost row axis.
     Columns(HoleStrip, usize),
+    /// As `Columns`, for an operand whose rows are neighbours in memory.
+    Lines(Access<i64>, usize),
 }
 
 enum Right {
@@ -157,11 +162,13 @@ impl GemmPlan {
         let block_rows = m.div_ceil(row_blocks.max(1));
         let by_size = (per_row * block_rows as f64 / TASK_FLOPS).ceil() as usize;
         let by_count = wanted.div_ceil((row_blocks * batches).max(1));
-        let groups = by_size.max(by_count).clamp(1, many.max(1));
         let rows_first = n * k * 4 > 384 << 10;
 
         let left = Self::left(&parts, &rows, &outer, inner, depth, segments, block_rows, holes)?;
-        if parts.pad.is_some() && !matches!(left, Left::Direct { .. }) {
+        // Rows that are packed serve all panels.
+        let by_size = if matches!(left, Left::Direct { .. }) { by_size } else { 1 };
+        let groups = by_size.max(by_count).clamp(1, many.max(1));
+        if parts.pad.is_some() && !matches!(left, Left::Direct { .. } | Left::Lines(..)) {
             return Err("a padded copy would not be read in place".to_owned());
         }
         let right = Self::right(&parts, &cols, &outer, inner, depth, (m, k), isa, holes)?;
@@ -208,7 +215,7 @@ impl GemmPlan {
         let strips = [
             match &left {
                 Left::Rows(s) | Left::Columns(s, _) => s.scratch(),
-                Left::Direct { .. } => 0,
+                Left::Direct { .. } | Left::Lines(..) => 0,
             },
             match &right {
                 Right::PerCall(p) | Right::Constant(p) => p.scratch(),
@@ -277,8 +284,14 @@ impl GemmPlan {
                 return Ok(Left::Direct { access: r.clone(), offsets, guards, step: step as isize, row });
             }
         }
-        // The way of packing: along rows of k, unless the operand lies the other way round or k is short.
         let last_row = s.range(DotRole::M).last();
+        if let (Some(r), Some(a)) = (parts.a.as_load().map(|n| &s.reads[n as usize]), last_row) {
+            let plain = is_f32(r) && r.via.is_empty() && r.guards.is_empty();
+            if plain && r.strides[a] == 1 && inner.is_some_and(|i| r.strides[i] != 1) {
+                return Ok(Left::Lines(r.clone(), block_rows));
+            }
+        }
+        // The way of packing: along rows of k, unless the operand lies the other way round or k is short.
         let stride = |a: Option<usize>| match (a, parts.a.as_load()) {
             (Some(a), Some(n)) => s.reads[n as usize].strides[a],
             _ => 1,
@@ -345,16 +358,11 @@ impl GemmPlan {
                 None => None,
             }
         };
-        if let ([write], Some(native)) = (s.writes.as_slice(), recognise(parts.out, kind)) {
-            if let Some(out_row) = row(write) {
-                let residual = native.residual.and_then(|n| row(&s.reads[n as usize])).unwrap_or(0);
-                return Ok(Ending::Registers {
-                    native,
-                    write: write.clone(),
-                    row: out_row as isize,
-                    residual_row: residual as isize,
-                });
-            }
+        let write =
+            if let [write] = s.writes.as_slice() { row(write).map(|r| (write.clone(), r as isize)) } else { None };
+        if let (Some((write, out_row)), Some(native)) = (write, recognise(parts.out, kind)) {
+            let residual = native.residual.and_then(|n| row(&s.reads[n as usize])).unwrap_or(0) as isize;
+            return Ok(Ending::Registers { native, write, row: out_row, residual_row: residual });
         }
         if s.writes.iter().any(|w| !w.via.is_empty()) {
             return Err("a contraction that scatters".to_owned());
@@ -390,11 +398,10 @@ impl GemmPlan {
     unsafe fn pack_panels(&self, ctx: &RunContext<'_>, to: *mut f32) {
         let to = Shared(to);
         ctx.pool.run(self.batches * self.panels.len(), &|worker, task| {
-            let to = to;
             // SAFETY: each task writes its own panel.
             unsafe {
                 let (b, p) = (task / self.panels.len(), &self.panels[task % self.panels.len()]);
-                self.pack_panel(ctx, worker, b, p, to.0.add(b * self.panels_len + p.at));
+                self.pack_panel(ctx, worker, b, p, to.get().add(b * self.panels_len + p.at));
             }
         });
     }
@@ -422,7 +429,7 @@ impl GemmPlan {
     pub unsafe fn run(&self, ctx: &RunContext<'_>) {
         // SAFETY: the caller's contract.
         unsafe {
-            if let (Some(pad), Left::Direct { access, .. }) = (&self.pad, &self.left) {
+            if let (Some(pad), Left::Direct { access, .. } | Left::Lines(access, _)) = (&self.pad, &self.left) {
                 let source = access.buffer.0 as usize;
                 let copy = |_, t| pad.copy(t, ctx.pointers[source] as *const f32, ctx.shared.cast());
                 ctx.pool.run(pad.tasks(), &copy);
@@ -458,7 +465,7 @@ impl GemmPlan {
             let mut at: Point = Default::default();
             self.batch.seek(batch as i64, &mut at);
             let origin = at;
-            self.pack_rows(&with, left, origin, r0, r1);
+            self.pack_rows(ctx, &with, left, origin, r0, r1);
             let panels: *const f32 = match &self.right {
                 Right::Constant(..) => self.packed.pointer().cast_const().add(batch * self.panels_len),
                 Right::PerCall(..) => (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len),
@@ -515,179 +522,16 @@ impl GemmPlan {
                             };
                         }
                         run_tile(self.isa, rows, p.width, &tile);
+                        if let (true, Ending::Registers { native: Native { act: Some(act), .. }, .. }) =
+                            (ends, &self.finish)
+                        {
+                            activate(self.isa, *act, tile.out, tile.out_row, rows, p.columns);
+                        }
                         if let (true, Ending::Strip { strip, axis, writes }) = (ends, &self.finish) {
                             self.finish_rows(ctx, &with, strip, *axis, writes, held, origin, p, t0, rows);
                         }
                     }
                 }
-            }
-        }
-    }
-
-    /// Packs the rows of a task, if rows are packed.
-    unsafe fn pack_rows(&self, with: &StripContext<'_>, left: *mut f32, origin: Point, r0: usize, r1: usize) {
-        // SAFETY: the caller's contract; `left` has room for a block.
-        unsafe {
-            let mut at = origin;
-            let segments: i64 = self.outer.extents.iter().product();
-            match &self.left {
-                Left::Direct { .. } => {}
-                Left::Rows(strip) => {
-                    for r in r0..r1 {
-                        self.rows.seek(r as i64, &mut at);
-                        for s in 0..segments {
-                            self.outer.seek(s, &mut at);
-                            let to = left.add((r - r0) * self.k + s as usize * self.depth);
-                            strip.run(with, &at, self.depth, &[], &[StripOperand::new(to, 1)]);
-                        }
-                    }
-                }
-                Left::Columns(strip, row) => {
-                    let length = self.rows.extents.last().copied().unwrap_or(1);
-                    let axis = self.rows.first + self.rows.extents.len() - 1;
-                    for s in 0..segments {
-                        self.outer.seek(s, &mut at);
-                        for k in 0..self.depth {
-                            if let Some(a) = self.inner {
-                                at[a] = k as i64;
-                            }
-                            let line = left.add((s as usize * self.depth + k) * row);
-                            let mut r = r0;
-                            while r < r1 {
-                                self.rows.seek(r as i64, &mut at);
-                                let n = ((length - at[axis]) as usize).min(r1 - r);
-                                strip.run(with, &at, n, &[], &[StripOperand::new(line.add(r - r0), 1)]);
-                                r += n;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Writes the pointers of a tile; gives the number of segments and the step along k.
-    unsafe fn fill_table(
-        &self,
-        ctx: &RunContext<'_>,
-        table: *mut *const f32,
-        left: *const f32,
-        origin: &Point,
-        (r0, _): (usize, usize),
-        (t0, t1): (usize, usize),
-        piece: &Piece,
-        b: *const f32,
-        b_step: isize,
-    ) -> (usize, isize) {
-        let rows = t1 - t0;
-        // SAFETY: the table has room for all segments; offsets come from verified accesses.
-        unsafe {
-            let (access, offsets, guards, step, uniform) = match &self.left {
-                Left::Rows(_) | Left::Columns(..) => {
-                    let (row, step) = match &self.left {
-                        Left::Columns(_, step) => (1, *step),
-                        _ => (self.k, 1),
-                    };
-                    *table = b.offset(piece.from as isize * b_step);
-                    for i in 0..rows {
-                        *table.add(1 + i) = left.add((t0 - r0 + i) * row + piece.from * step);
-                    }
-                    return (1, step as isize);
-                }
-                Left::Direct { access, offsets, guards, step, row } => (access, offsets, guards, *step, *row),
-            };
-            let base = match &self.pad {
-                Some(_) => ctx.shared as *const f32,
-                None => ctx.pointers[access.buffer.0 as usize] as *const f32,
-            };
-            let from = piece.from as isize * step;
-            let segment = |s: usize| b.offset((s * self.depth + piece.from) as isize * b_step);
-            let mut at = *origin;
-            if let Some(row) = uniform {
-                let start = access.offset as isize + along(&access.strides, &at) as isize + row * t0 as isize + from;
-                let mut entry = table;
-                for s in piece.first..piece.first + piece.count {
-                    *entry = segment(s);
-                    let p = base.wrapping_offset(start + offsets[s]);
-                    for i in 0..rows {
-                        *entry.add(1 + i) = p.wrapping_offset(row * i as isize);
-                    }
-                    entry = entry.add(1 + rows);
-                }
-                return (piece.count, step);
-            }
-            let checks = access.guards.len();
-            let mut starts = [0isize; super::gemm::MAX_ROWS];
-            let mut values = [[0i64; 4]; super::gemm::MAX_ROWS];
-            self.rows.seek(t0 as i64, &mut at);
-            for i in 0..rows {
-                starts[i] = (access.offset + along(&access.strides, &at)) as isize + from;
-                for (g, v) in access.guards.iter().zip(&mut values[i]) {
-                    *v = g.offset + along(&g.strides, &at);
-                }
-                self.rows.next(&mut at);
-            }
-            let mut entry = table;
-            let mut count = 0;
-            for s in piece.first..piece.first + piece.count {
-                let here = &guards[s * checks..(s + 1) * checks];
-                *entry = segment(s);
-                let mut any = false;
-                for i in 0..rows {
-                    let inside = access
-                        .guards
-                        .iter()
-                        .enumerate()
-                        .all(|(g, guard)| ((values[i][g] + here[g]) as u64) < guard.extent as u64);
-                    any |= inside;
-                    *entry.add(1 + i) =
-                        if inside { base.wrapping_offset(starts[i] + offsets[s]) } else { self.zeros.as_ptr() };
-                }
-                // A piece of the sum that is zero for all rows is left out.
-                if any {
-                    entry = entry.add(1 + rows);
-                    count += 1;
-                }
-            }
-            (count, step)
-        }
-    }
-
-    /// Applies the `out` hole to a tile of sums, row by row.
-    unsafe fn finish_rows(
-        &self,
-        ctx: &RunContext<'_>,
-        with: &StripContext<'_>,
-        strip: &HoleStrip,
-        axis: Option<usize>,
-        writes: &[(Access<i64>, usize)],
-        sums: *const f32,
-        origin: Point,
-        p: &Panel,
-        t0: usize,
-        rows: usize,
-    ) {
-        let mut at = origin;
-        let wide = p.width * self.isa.lanes();
-        for i in 0..rows {
-            self.rows.seek((t0 + i) as i64, &mut at);
-            let mut c = 0;
-            while c < p.columns {
-                self.cols.seek((p.first + c) as i64, &mut at);
-                let n =
-                    axis.map_or(1, |a| (self.cols.extents[a - self.cols.first] - at[a]) as usize).min(p.columns - c);
-                let mut results = [StripOperand::NONE; 8];
-                for (r, (w, size)) in results.iter_mut().zip(writes) {
-                    let o = (w.offset + along(&w.strides, &at)) as isize * *size as isize;
-                    r.pointer = ctx.pointers[w.buffer.0 as usize].wrapping_offset(o);
-                    r.stride = axis.map_or(0, |a| w.strides[a] as isize);
-                }
-                // SAFETY: the strip stays inside the tile and the results.
-                unsafe {
-                    let slot = StripOperand::new(sums.add(i * wide + c), 1);
-                    strip.run(with, &at, n, &[slot], &results);
-                }
-                c += n;
             }
         }
     }
@@ -701,3 +545,9 @@ impl GemmPlan {
 struct Shared(*mut f32);
 // SAFETY: tasks write disjoint parts of what the pointer reaches.
 unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(&self) -> *mut f32 {
+        self.0
+    }
+}

@@ -34,17 +34,21 @@ pub struct Pad {
     base: i64,
 }
 
+/// Axes and their strides.
+type Members = Vec<(usize, i64)>;
+
 impl Pad {
     /// Plans a copy of at most `limit` elements; `None` if the guards are of another kind.
     pub fn plan(access: &Access<i64>, axes: &[i64], limit: i64) -> Option<(Pad, Access<i64>)> {
         if access.guards.is_empty() || !access.via.is_empty() || axes.contains(&0) {
             return None;
         }
-        let mut sides: Vec<(Side, Vec<(usize, i64)>, i64)> = Vec::new();
+        // With the axes that move along each, and their strides in it.
+        let mut sides: Vec<(Side, Members)> = Vec::new();
         let mut base = access.offset;
         let mut taken = vec![false; axes.len()];
         for g in &access.guards {
-            let members: Vec<(usize, i64)> =
+            let members: Members =
                 g.strides.iter().copied().enumerate().filter(|(a, s)| *s != 0 && axes[*a] > 1).collect();
             let first = members.first()?;
             // Elements per unit of the guarded coordinate.
@@ -66,7 +70,7 @@ impl Pad {
                 origin: least * unit,
                 to: 0,
             };
-            sides.push((side, members, 0));
+            sides.push((side, members));
         }
         for a in 0..axes.len() {
             if !taken[a] && access.strides[a] != 0 && axes[a] > 1 {
@@ -75,7 +79,7 @@ impl Pad {
                 }
                 let len = axes[a];
                 let side = Side { len, low: 0, high: len, from: access.strides[a], origin: 0, to: 0 };
-                sides.push((side, vec![(a, 1)], 0));
+                sides.push((side, vec![(a, 1)]));
             }
         }
         sides.sort_by_key(|s| std::cmp::Reverse(s.0.from));
@@ -88,7 +92,7 @@ impl Pad {
             return None;
         }
         let mut strides = vec![0; axes.len()];
-        for (side, members, _) in &sides {
+        for (side, members) in &sides {
             members.iter().for_each(|(a, s)| strides[*a] = s * side.to);
         }
         let mut plain: Vec<Side> = sides.iter().map(|s| s.0).collect();

@@ -5,6 +5,9 @@
 //! fused multiply-add at a time, so the result does not depend on how rows and columns are tiled; reads of A are
 //! scalars, reads of B whole vectors. Imports: [`super::isa`], [`super::simd`].
 
+// Loops over registers run by number: the arrays must stay in registers, and iterators hide that they do.
+#![allow(clippy::needless_range_loop)]
+
 use super::isa::{Isa, Kind, dispatch};
 use super::simd::Simd;
 

@@ -5,6 +5,7 @@
 //! alone, so results are bit-equal for any number of threads. Imports: `uad-plan`, Cranelift.
 
 pub mod accumulate;
+mod activation;
 pub mod attention;
 pub mod axes;
 pub mod contract;

@@ -59,6 +59,8 @@ pub struct Packer {
     depth: usize,
     /// An operand that only has to be transposed: its column and summed strides are uniform.
     transposed: Option<(Access<i64>, isize)>,
+    /// An operand whose columns are neighbours in memory.
+    lines: Option<Access<i64>>,
     lanes: usize,
 }
 
@@ -97,9 +99,10 @@ impl Packer {
             }
             _ => None,
         };
+        let lines = load.filter(plain).filter(|r| by_columns && cols.uniform(&r.strides) == Some(1)).cloned();
         let segments = outer.extents.iter().product::<i64>() as usize;
         let (cols, outer) = (cols.clone(), outer.clone());
-        Ok(Packer { strip, by_columns, cols, outer, segments, inner, depth, transposed, lanes })
+        Ok(Packer { strip, by_columns, cols, outer, segments, inner, depth, transposed, lines, lanes })
     }
 
     /// Bytes of scratch a call needs.
@@ -136,6 +139,17 @@ impl Packer {
                                 *to.add(k * wide + c) = *line.add(k);
                             }
                         }
+                    }
+                }
+            } else if let Some(access) = &self.lines {
+                let from = with.pointers[access.buffer.0 as usize] as *const f32;
+                let step = self.inner.map_or(0, |a| access.strides[a]) as isize;
+                for s in 0..self.segments {
+                    self.outer.seek(s as i64, &mut at);
+                    let from = from.offset((access.offset + along(&access.strides, &at)) as isize).add(p.first);
+                    for k in 0..self.depth {
+                        let line = to.add((s * self.depth + k) * wide);
+                        std::ptr::copy_nonoverlapping(from.offset(k as isize * step), line, p.columns);
                     }
                 }
             } else if self.by_columns {

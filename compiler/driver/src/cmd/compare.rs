@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use uad_compiler::diag::nearest::did_you_mean;
 use uad_compiler::model::InputInfo;
-use uad_compiler::names::{ConfigRule, Names, OutputRule};
+use uad_compiler::names::{ConfigRule, Names, OutputRule, cover};
 use uad_plan::tensor::Tensor;
 use uad_runtime::tensors::TensorFile;
 
@@ -76,7 +76,8 @@ impl Case {
         let Some(file) = &self.inputs else { return Ok((given, feed)) };
         for foreign in file.shapes().keys() {
             let Some(rule) = names.inputs.iter().find(|r| r.foreign == *foreign) else {
-                if names.ignores(foreign) {
+                // Without a file of their own, weights may stand among the inputs.
+                if names.ignores(foreign) || (self.params.is_none() && cover::is_weight(names, foreign)) {
                     continue;
                 }
                 let known = names.inputs.iter().map(|r| r.foreign.as_str());
@@ -115,8 +116,10 @@ fn elsewhere(folder: &Path, config: &Value) -> Option<PathBuf> {
 /// The value of a dotted key, in `config` or at the top.
 fn lookup<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
     let walk = |from: &'a Value| {
-        key.split('.').try_fold(from, |v, part| match part.parse::<usize>() {
-            Ok(n) if v.is_array() => v.get(n),
+        key.split('.').try_fold(from, |v, part| match (v, part.parse::<usize>()) {
+            // What is below null is null.
+            (Value::Null, _) => Some(v),
+            (Value::Array(list), Ok(n)) => list.get(n),
             _ => v.get(part),
         })
     };
@@ -223,10 +226,11 @@ impl Comparison<'_> {
         Ok(rows)
     }
 
-    /// Weights from the case; without `params.safetensors` the detector must have none.
+    /// Weights from the case: from `params.safetensors`, else from among the inputs.
     fn stored(&self) -> Done<BTreeMap<String, Tensor>> {
         let mut stored = BTreeMap::new();
-        if let Some(file) = &self.case.params {
+        let file = self.case.params.as_ref().or(self.case.inputs.as_ref().filter(|_| !self.names.weights.is_empty()));
+        if let Some(file) = file {
             weights::assign(&mut stored, self.compiled, self.names, file)?;
         }
         weights::initialise(self.compiled, 0, &mut stored)?;

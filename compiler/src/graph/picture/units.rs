@@ -273,6 +273,12 @@ pub fn collapse(graph: &Graph, depth: usize) -> Units {
         let leaf = !matches!(node.op, Op::Input(_) | Op::Draw { .. });
         constant.push(leaf && node.args.iter().all(|a| constant[a.0 as usize]));
     }
+    // Numbers that stand in the text: shared between blocks by chance.
+    let mut literal = Vec::with_capacity(graph.nodes.len());
+    for (node, constant) in graph.nodes.iter().zip(&constant) {
+        let stored = matches!(node.op, Op::Weight(_) | Op::State(_));
+        literal.push(*constant && !stored && node.args.iter().all(|a| literal[a.0 as usize]));
+    }
     let mut homes: Vec<Home> = Vec::with_capacity(graph.nodes.len());
     for id in graph.ids() {
         let home = if let Op::Input(name) = &graph.node(id).op {
@@ -284,14 +290,22 @@ pub fn collapse(graph: &Graph, depth: usize) -> Units {
         };
         homes.push(home);
     }
+    // A block that is constant as a whole is shown; single constants of a body are not.
+    let mut varies: BTreeSet<usize> = BTreeSet::from([0]);
+    for (home, _) in homes.iter().zip(&constant).filter(|(_, c)| !**c) {
+        varies.insert(home.unit);
+    }
+    homes.iter_mut().filter(|h| !varies.contains(&h.unit)).for_each(|h| h.bare = false);
+    let whole = |h: &Home| !varies.contains(&h.unit);
+    let literal: Vec<bool> = literal.iter().zip(&homes).map(|(l, h)| *l && !whole(h)).collect();
     // Values behind views and constants of a body: what is shown in their place.
     let mut source: Vec<Option<NodeId>> = Vec::with_capacity(graph.nodes.len());
     for id in graph.ids() {
         let (n, node) = (id.0 as usize, graph.node(id));
         source.push(match (homes[n].bare, constant[n]) {
             (false, _) => Some(id),
+            (true, _) if view(&node.op) => node.args.first().and_then(|a| source[a.0 as usize]),
             (true, true) => None,
-            (true, false) if view(&node.op) => node.args.first().and_then(|a| source[a.0 as usize]),
             (true, false) => Some(id),
         });
     }
@@ -323,7 +337,7 @@ pub fn collapse(graph: &Graph, depth: usize) -> Units {
             at = unit.parent;
         }
     }
-    let edges = edges(graph, &mut c, &homes, &source);
+    let edges = edges(graph, &mut c, &homes, &source, &literal);
     tidy(c.units, edges)
 }
 
@@ -392,7 +406,7 @@ fn word(op: &Op) -> &'static str {
 /// Values between two units, by the member of a run that reads them.
 type Values<'g> = BTreeMap<(Vec<(usize, usize)>, NodeId), &'g TensorType>;
 
-fn edges(graph: &Graph, c: &mut Collapse, homes: &[Home], source: &[Option<NodeId>]) -> Vec<Edge> {
+fn edges(graph: &Graph, c: &mut Collapse, homes: &[Home], source: &[Option<NodeId>], literal: &[bool]) -> Vec<Edge> {
     let mut between: BTreeMap<(usize, usize), Values> = BTreeMap::new();
     for id in graph.ids().filter(|id| !homes[id.0 as usize].bare) {
         let to = &homes[id.0 as usize];
@@ -401,7 +415,7 @@ fn edges(graph: &Graph, c: &mut Collapse, homes: &[Home], source: &[Option<NodeI
             let from = &homes[s.0 as usize];
             // What one member of a run hands to the next is what its number stands for.
             let carried = from.members.iter().zip(&to.members).any(|(a, b)| a.0 == b.0 && a.1 != b.1);
-            if from.unit != to.unit && !carried && !from.bare {
+            if from.unit != to.unit && !carried && !from.bare && !literal[s.0 as usize] {
                 between.entry((from.unit, to.unit)).or_default().insert((to.members.clone(), s), graph.ty(*a));
             }
         }
