@@ -303,14 +303,19 @@ impl Nest {
         false
     }
 
+    /// Tells holes the strip's first point, where no operand is read.
+    pub fn start(&self, walk: &mut Walk<'_>, first: usize) {
+        if let Some(k) = self.axis[self.strip()] {
+            walk.base[k as usize] = first as i32;
+        }
+    }
+
     /// Resolves every read operand for the points `first..first + n` of the strip.
     ///
     /// # Safety
     /// The context's pointers are valid for the entry's buffers, and `n` is at most [`FETCH`] if anything is fetched.
     pub unsafe fn fetch(&self, walk: &mut Walk<'_>, cx: &RunContext<'_>, first: usize, n: usize) {
-        if let Some(k) = self.axis[self.strip()] {
-            walk.base[k as usize] = first as i32;
-        }
+        self.start(walk, first);
         let mut buffer = 0;
         for r in &self.order {
             let o = &self.reads[*r];

@@ -11,6 +11,9 @@ use uad_plan::ReduceOp;
 /// Partial results of a run.
 pub const PARTS: usize = 64;
 
+/// Numbers of lanes.
+const NUMBERS: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+
 /// Which fold, as the microkernels take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fold {
@@ -138,9 +141,9 @@ unsafe fn along_with<S: Simd>(acc: *mut f32, from: *const f32, n: usize, fold: F
             if left >= S::LANES {
                 a[k] = join::<S>(fold, a[k], S::load(from.add(i + k * S::LANES)));
             } else if left > 0 {
-                let mut tail = [fold.nothing(); 16];
-                std::ptr::copy_nonoverlapping(from.add(i + k * S::LANES), tail.as_mut_ptr(), left);
-                a[k] = join::<S>(fold, a[k], S::load(tail.as_ptr()));
+                let v = S::load_n(from.add(i + k * S::LANES), left);
+                let there = S::lt(S::load(NUMBERS.as_ptr()), S::splat(left as f32));
+                a[k] = join::<S>(fold, a[k], S::select(there, v, S::splat(fold.nothing())));
             }
         }
         for k in 0..vectors {
@@ -227,9 +230,9 @@ unsafe fn whole_with<S: Simd>(from: *const f32, n: usize, fold: Fold) -> f32 {
             if left >= S::LANES {
                 a[k] = join::<S>(fold, a[k], S::load(from.add(i + k * S::LANES)));
             } else if left > 0 {
-                let mut tail = [fold.nothing(); 16];
-                std::ptr::copy_nonoverlapping(from.add(i + k * S::LANES), tail.as_mut_ptr(), left);
-                a[k] = join::<S>(fold, a[k], S::load(tail.as_ptr()));
+                let v = S::load_n(from.add(i + k * S::LANES), left);
+                let there = S::lt(S::load(NUMBERS.as_ptr()), S::splat(left as f32));
+                a[k] = join::<S>(fold, a[k], S::select(there, v, S::splat(fold.nothing())));
             }
         }
         let mut half = vectors / 2;
@@ -238,6 +241,18 @@ unsafe fn whole_with<S: Simd>(from: *const f32, n: usize, fold: Fold) -> f32 {
                 a[k] = join::<S>(fold, a[k], a[k + half]);
             }
             half /= 2;
+        }
+        // The lanes of a vector are joined as the parts are: halves, then halves of halves.
+        match fold {
+            Fold::Sum => return S::reduce_add(a[0]),
+            Fold::Max | Fold::Min => {
+                let odd = S::select(S::eq(a[0], a[0]), S::zero(), S::splat(1.0));
+                if S::any(S::lt(S::zero(), odd)) {
+                    return f32::NAN;
+                }
+                return if fold == Fold::Max { S::reduce_max(a[0]) } else { S::reduce_min(a[0]) };
+            }
+            Fold::Prod => {}
         }
         let mut lanes = [0f32; 16];
         S::store(lanes.as_mut_ptr(), a[0]);

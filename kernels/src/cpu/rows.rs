@@ -39,6 +39,8 @@ enum Stage {
         strip: StripId,
         /// At every point, or once per row.
         every: bool,
+        /// Does the hole read operands?
+        loads: bool,
     },
 }
 
@@ -295,7 +297,7 @@ impl Rows {
                         return Err("a stage writes an operand that is not there".to_owned());
                     }
                     let strip = request(&hole, &ports_all, nest.write_port(write))?;
-                    compiled.push(Stage::Write { write, strip, every });
+                    compiled.push(Stage::Write { write, strip, every, loads: !loads(&hole).is_empty() });
                 }
             }
         }
@@ -503,7 +505,7 @@ impl Rows {
         &self,
         cx: &RunContext<'_>,
         work: &mut Work<'_>,
-        (write, strip, every): (usize, StripId, bool),
+        (write, strip, every, loads): (usize, StripId, bool, bool),
         cell: (usize, usize),
         range: Range<usize>,
         slots: &[StripOperand],
@@ -514,7 +516,11 @@ impl Rows {
             let n = if every || !self.along { item.n } else { 1 };
             // SAFETY: the context's contract; an item's points are points of the nest.
             unsafe {
-                self.nest.fetch(walk, cx, item.first, n);
+                if loads {
+                    self.nest.fetch(walk, cx, item.first, n);
+                } else {
+                    self.nest.start(walk, item.first);
+                }
                 let result = self.nest.target(walk, cx, write, item.first);
                 function(&StripArgs {
                     n,
@@ -593,8 +599,15 @@ impl Compiled for Rows {
                                 self.reduce_items(cx, &mut work, stage, place, 0..items, acc, slots);
                                 self.acc.settle(acc, slots[*slot].pointer, *how, *dtype);
                             }
-                            Stage::Write { write, strip, every } => {
-                                self.write_items(cx, &mut work, (*write, *strip, *every), place, 0..items, slots);
+                            Stage::Write { write, strip, every, loads } => {
+                                self.write_items(
+                                    cx,
+                                    &mut work,
+                                    (*write, *strip, *every, *loads),
+                                    place,
+                                    0..items,
+                                    slots,
+                                );
                             }
                         }
                     }
@@ -634,8 +647,8 @@ impl Rows {
                                 let acc = accs.0.add((cell * self.parts + part) * self.acc.bytes());
                                 self.reduce_items(cx, &mut work, stage, place, range.clone(), acc, slots);
                             }
-                            Stage::Write { write, strip, every } => {
-                                let what = (*write, *strip, *every);
+                            Stage::Write { write, strip, every, loads } => {
+                                let what = (*write, *strip, *every, *loads);
                                 self.write_items(cx, &mut work, what, place, range.clone(), slots);
                             }
                         }
