@@ -10,14 +10,14 @@ use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Op, TensorType};
+use crate::graph::Op;
 
 use super::Ev;
 use super::number::as_f64;
 use super::value::{Arg, Bad, Env, Func, R, Tensor, Value};
 
 /// Arguments by parameter.
-type Given<'a> = Vec<Option<(Value<'a>, Place)>>;
+pub(super) type Given<'a> = Vec<Option<(Value<'a>, Place)>>;
 
 impl<'a> Ev<'a> {
     /// Calls whose arguments are not all values: shapes in brackets, `dot`, `grad`.
@@ -84,7 +84,7 @@ impl<'a> Ev<'a> {
         }
     }
 
-    fn dot_call(
+    pub(super) fn dot_call(
         &mut self,
         args: &'a [ArgAst],
         piped: Option<&(Value<'a>, Place)>,
@@ -117,7 +117,7 @@ impl<'a> Ev<'a> {
     }
 
     /// Arguments of a function of the prelude by parameter.
-    fn given(&mut self, name: &str, args: Vec<Arg<'a>>, place: Place) -> R<Given<'a>> {
+    pub(super) fn given(&mut self, name: &str, args: Vec<Arg<'a>>, place: Place) -> R<Given<'a>> {
         let params = super::prelude::parameters(name);
         let bare = |p: &'static str| p.trim_end_matches('?');
         let mut out: Given<'a> = params.iter().map(|_| None).collect();
@@ -173,7 +173,7 @@ impl<'a> Ev<'a> {
         Ok(out)
     }
 
-    fn tensor_arg(&mut self, name: &str, a: &Option<(Value<'a>, Place)>, place: Place) -> R<Tensor<'a>> {
+    pub(super) fn tensor_arg(&mut self, name: &str, a: &Option<(Value<'a>, Place)>, place: Place) -> R<Tensor<'a>> {
         match a {
             Some((Value::Tensor(t), _)) => Ok(t.clone()),
             Some((Value::Poison, _)) => Err(Bad),
@@ -194,14 +194,14 @@ impl<'a> Ev<'a> {
         }
     }
 
-    fn int_arg(&mut self, a: &Option<(Value<'a>, Place)>, default: i64, what: &str) -> R<i64> {
+    pub(super) fn int_arg(&mut self, a: &Option<(Value<'a>, Place)>, default: i64, what: &str) -> R<i64> {
         match a {
             Some((v, p)) => self.closed(v, *p, what),
             None => Ok(default),
         }
     }
 
-    fn flag(&mut self, a: &Option<(Value<'a>, Place)>, what: &str) -> R<bool> {
+    pub(super) fn flag(&mut self, a: &Option<(Value<'a>, Place)>, what: &str) -> R<bool> {
         match a {
             None => Ok(false),
             Some((Value::Bool(b), _)) => Ok(*b),
@@ -217,7 +217,7 @@ impl<'a> Ev<'a> {
         }
     }
 
-    fn number(&mut self, a: &Option<(Value<'a>, Place)>, default: f64, what: &str) -> R<f64> {
+    pub(super) fn number(&mut self, a: &Option<(Value<'a>, Place)>, default: f64, what: &str) -> R<f64> {
         match a {
             None => Ok(default),
             Some((v, p)) => match as_f64(v) {
@@ -388,7 +388,7 @@ impl<'a> Ev<'a> {
     }
 
     /// A value through a function, or through a list of them in sequence.
-    fn through(&mut self, f: &Value<'a>, v: Value<'a>, at: Place, fs: Place, place: Place) -> R<Value<'a>> {
+    pub(super) fn through(&mut self, f: &Value<'a>, v: Value<'a>, at: Place, fs: Place, place: Place) -> R<Value<'a>> {
         match f {
             Value::List(l) => {
                 let mut v = v;
@@ -404,7 +404,7 @@ impl<'a> Ev<'a> {
         }
     }
 
-    fn stopped_value(&mut self, v: &Value<'a>, place: Place) -> R<Value<'a>> {
+    pub(super) fn stopped_value(&mut self, v: &Value<'a>, place: Place) -> R<Value<'a>> {
         match v {
             Value::Tensor(t) => {
                 let mut r = self.op(Op::Stop, &[t], place)?;
@@ -422,7 +422,7 @@ impl<'a> Ev<'a> {
         }
     }
 
-    fn unary(&mut self, name: &str, a: (Value<'a>, Place), place: Place) -> R<Value<'a>> {
+    pub(super) fn unary(&mut self, name: &str, a: (Value<'a>, Place), place: Place) -> R<Value<'a>> {
         if let Some(v) = self.fold_unary(name, &a.0, place)? {
             return Ok(v);
         }
@@ -445,7 +445,7 @@ impl<'a> Ev<'a> {
         self.map_values(op, &[a], place)
     }
 
-    fn cast(&mut self, g: &Given<'a>, place: Place) -> R<Value<'a>> {
+    pub(super) fn cast(&mut self, g: &Given<'a>, place: Place) -> R<Value<'a>> {
         let to = match &g[1] {
             Some((Value::Text(t), p)) => match DType::from_name(t) {
                 Some(d) => d,
@@ -483,7 +483,7 @@ impl<'a> Ev<'a> {
         Ok(Value::Tensor(r))
     }
 
-    fn reduction(&mut self, name: &str, g: &Given<'a>, place: Place) -> R<Value<'a>> {
+    pub(super) fn reduction(&mut self, name: &str, g: &Given<'a>, place: Place) -> R<Value<'a>> {
         let Some((v, p)) = &g[0] else { return Err(Bad) };
         let v = match v {
             Value::List(l) if g[1].is_none() => return self.reduce_list(name, &l.clone(), *p, place),
@@ -531,7 +531,7 @@ impl<'a> Ev<'a> {
         Ok(Value::Tensor(r))
     }
 
-    fn reduce_list(&mut self, name: &str, l: &[Value<'a>], p: Place, place: Place) -> R<Value<'a>> {
+    pub(super) fn reduce_list(&mut self, name: &str, l: &[Value<'a>], p: Place, place: Place) -> R<Value<'a>> {
         use uad_grammar::ast::BinaryOp as B;
         let mut items = l.iter();
         let Some(first) = items.next().cloned() else {
@@ -563,403 +563,5 @@ impl<'a> Ev<'a> {
             return self.binary(B::Div, (acc, p), (Value::int(l.len() as i64), p), place);
         }
         Ok(acc)
-    }
-
-    fn concat(&mut self, g: &Given<'a>, place: Place) -> R<Value<'a>> {
-        let Some((v, p)) = &g[0] else { return Err(Bad) };
-        let items = self.items(v, *p)?;
-        if items.iter().all(|v| matches!(v, Value::List(_))) && g[1].is_none() {
-            let mut out = Vec::new();
-            for i in &items {
-                if let Value::List(l) = i {
-                    out.extend(l.iter().cloned());
-                }
-            }
-            return Ok(Value::List(Rc::new(out)));
-        }
-        let mut parts = Vec::new();
-        for i in &items {
-            parts.push(self.tensor_arg("concat", &Some((i.clone(), *p)), place)?);
-        }
-        let Some(first) = parts.first().cloned() else {
-            self.err(Diagnostic::new("E0209", "`concat` of an empty list", *p, "empty"));
-            return Err(Bad);
-        };
-        let ty = self.ty(&first);
-        let axis = match &g[1] {
-            Some(_) => self.axes(g[1].as_ref(), ty.shape.len(), &ty)?.first().copied().unwrap_or(0),
-            None => {
-                self.err(Diagnostic::new("E0206", "`concat` is missing its argument `axis`", place, "in this call"));
-                return Err(Bad);
-            }
-        };
-        // Dims across the axis agree; what only a binding can compare becomes a requirement.
-        for (k, t) in parts.clone().iter().enumerate().skip(1) {
-            let other = self.ty(t);
-            let fits = other.dtype == ty.dtype && other.shape.len() == ty.shape.len();
-            let clash = fits
-                && (0..ty.shape.len()).any(|n| {
-                    n != axis
-                        && other.shape[n] != ty.shape[n]
-                        && other.shape[n].sub(&ty.shape[n]).ok().and_then(|d| d.as_int()).is_some()
-                });
-            if !fits || clash {
-                let code = if other.dtype != ty.dtype {
-                    "E0202"
-                } else if fits {
-                    "E0203"
-                } else {
-                    "E0204"
-                };
-                let text = match code {
-                    "E0202" => "element types differ",
-                    "E0203" => "dimensions differ",
-                    _ => "numbers of axes differ",
-                };
-                let d = Diagnostic::new(code, text, *p, format!("joins {ty} and {other} along axis {axis}"));
-                self.err(d);
-                return Err(Bad);
-            }
-            let mut shape = ty.shape.clone();
-            shape[axis] = other.shape[axis].clone();
-            parts[k] = self.retype(t, shape, "what is joined must fit", place)?;
-        }
-        let unit = first.unit.filter(|u| parts.iter().all(|t| t.unit == Some(u)));
-        let labels = first.labels.clone();
-        if parts.len() == 1 {
-            return Ok(Value::Tensor(first));
-        }
-        let refs: Vec<&Tensor<'a>> = parts.iter().collect();
-        let mut r = self.op(Op::Concat { axis }, &refs, place)?;
-        (r.unit, r.labels) = (unit, labels);
-        Ok(Value::Tensor(r))
-    }
-
-    /// `gather(x, index, axis)`: for every place of `index` (which has the rank of `x`) the element of `x` there, with
-    /// the coordinate on the axis replaced by the index.
-    fn gather(&mut self, g: &Given<'a>, place: Place) -> R<Value<'a>> {
-        let (x, i) = (self.tensor_arg("gather", &g[0], place)?, self.tensor_arg("gather", &g[1], place)?);
-        let (tx, ti) = (self.ty(&x), self.ty(&i));
-        let axis = self.axes(g[2].as_ref(), tx.shape.len(), &tx)?.first().copied().unwrap_or(0);
-        if tx.shape.len() != ti.shape.len() {
-            self.err(Diagnostic::new(
-                "E0204",
-                "`gather` takes an index of the rank of its value",
-                place,
-                format!("{tx} and {ti}"),
-            ));
-            return Err(Bad);
-        }
-        // With the axis last, all others are shared.
-        let (x, back) = self.to_last(&x, axis, place)?;
-        let (i, _) = self.to_last(&i, axis, place)?;
-        let last = tx.shape.len() - 1;
-        let r = self.op(Op::Gather { axis: last, batch: last }, &[&x, &i], place)?;
-        match back {
-            Some(perm) => self.op(Op::Permute(perm), &[&r], place).map(Value::Tensor),
-            None => Ok(Value::Tensor(r)),
-        }
-    }
-
-    fn scatter_add(&mut self, g: &Given<'a>, place: Place) -> R<Value<'a>> {
-        let (x, i) = (self.tensor_arg("scatter_add", &g[0], place)?, self.tensor_arg("scatter_add", &g[1], place)?);
-        let ty = self.ty(&x);
-        let axis = match &g[3] {
-            Some(_) => self.axes(g[3].as_ref(), ty.shape.len(), &ty)?.first().copied().unwrap_or(0),
-            None => 0,
-        };
-        let Some((u, p)) = &g[2] else { return Err(Bad) };
-        let mut u = self.lift(u, ty.dtype, *p)?;
-        let tu = self.ty(&u);
-        if tu.dtype == DType::Bool {
-            let c = if ty.dtype == DType::F32 { ScalarOp::ToF32 } else { ScalarOp::ToI32 };
-            u = self.map(c, &[&u], place)?;
-        }
-        let ti = self.ty(&i);
-        let mut want = ty.shape.clone();
-        want.splice(axis..axis + 1, ti.shape.iter().cloned());
-        if self.broadcast_shape(&self.ty(&u).shape, &want).as_deref() == Some(&want[..]) {
-            u = self.spread(&u, &want, place)?;
-        }
-        self.op(Op::ScatterAdd { axis, batch: 0 }, &[&x, &i, &u], place).map(Value::Tensor)
-    }
-
-    fn zipped(&mut self, numbered: bool, args: Vec<Arg<'a>>, place: Place) -> R<Value<'a>> {
-        let mut lists = Vec::new();
-        for a in &args {
-            lists.push((self.items(&a.value, a.place)?, a.place));
-        }
-        let Some(n) = lists.first().map(|l| l.0.len()) else {
-            self.err(Diagnostic::new("E0206", "nothing to go through", place, "no list"));
-            return Err(Bad);
-        };
-        if let Some(l) = lists.iter().find(|l| l.0.len() != n) {
-            self.err(
-                Diagnostic::new("E0203", "lists of different lengths", l.1, format!("{} elements", l.0.len()))
-                    .label(lists[0].1, format!("{n} elements")),
-            );
-            return Err(Bad);
-        }
-        let mut out = Vec::with_capacity(n);
-        for k in 0..n {
-            let mut row = Vec::new();
-            if numbered {
-                row.push((None, Value::int(k as i64)));
-            }
-            row.extend(lists.iter().map(|l| (None, l.0[k].clone())));
-            out.push(Value::Record(Rc::new(row)));
-        }
-        Ok(Value::List(Rc::new(out)))
-    }
-
-    /// An initialiser with its shape.
-    fn first_values(&mut self, name: &str, args: Vec<Arg<'a>>, place: Place) -> R<Value<'a>> {
-        let full: &'static str = match name {
-            "zeros" => "init.zeros",
-            "ones" => "init.ones",
-            "constant" => "init.constant",
-            "uniform" => "init.uniform",
-            _ => "init.normal",
-        };
-        let has_shape = args.iter().any(|a| a.name.is_some_and(|n| n.text == "shape"))
-            || args.first().is_some_and(|a| a.name.is_none() && matches!(a.value, Value::List(_)));
-        if !has_shape {
-            return Ok(Value::Func(Func::Partial(Rc::new((Func::Builtin(full), args)))));
-        }
-        let g = self.given(full, args, place)?;
-        let Some((Value::List(l), p)) = &g[0] else { return Err(Bad) };
-        let mut shape = Vec::new();
-        for d in l.iter() {
-            shape.push(self.whole(d, *p, "a dimension")?);
-        }
-        let rest: Vec<Arg<'a>> =
-            g[1..].iter().flatten().map(|(v, p)| Arg { name: None, value: v.clone(), place: *p }).collect();
-        match full {
-            "init.zeros" => self.filled(Value::Float(0.0), &shape, place),
-            "init.ones" => self.filled(Value::Float(1.0), &shape, place),
-            "init.constant" => match rest.into_iter().next() {
-                Some(a) => self.filled(a.value, &shape, place),
-                None => Err(Bad),
-            },
-            "init.uniform" => self.shaped("random.uniform", shape, None, rest, place),
-            _ => self.shaped("random.normal", shape, None, rest, place),
-        }
-    }
-
-    fn filled(&mut self, v: Value<'a>, shape: &[Dim], place: Place) -> R<Value<'a>> {
-        let dtype = match &v {
-            Value::Bool(_) => DType::Bool,
-            Value::Tensor(t) => self.ty(t).dtype,
-            _ => DType::F32,
-        };
-        self.countable(&TensorType::new(dtype, shape.to_vec()), place)?;
-        let t = self.lift(&v, dtype, place)?;
-        self.spread(&t, shape, place).map(Value::Tensor)
-    }
-
-    /// What takes its shape in brackets.
-    pub(crate) fn shaped(
-        &mut self,
-        name: &'static str,
-        shape: Vec<Dim>,
-        like: Option<Tensor<'a>>,
-        args: Vec<Arg<'a>>,
-        place: Place,
-    ) -> R<Value<'a>> {
-        let g = self.given(name, args, place)?;
-        self.countable(&TensorType::new(DType::F32, shape.clone()), place)?;
-        let arg = |n: usize, default: f64| g.get(n).cloned().flatten().map_or((Value::Float(default), place), |v| v);
-        let mut r = match name {
-            "zeros" => self.filled(Value::Float(0.0), &shape, place)?,
-            "ones" => self.filled(Value::Float(1.0), &shape, place)?,
-            "full" => self.filled(arg(0, 0.0).0, &shape, place)?,
-            "iota" => {
-                if shape.len() != 1 {
-                    self.err(Diagnostic::new("E0204", "`iota` has one axis", place, format!("{} axes", shape.len())));
-                    return Err(Bad);
-                }
-                Value::Tensor(self.add(Op::Iota { axis: 0 }, &[], TensorType::new(DType::I32, shape), place)?)
-            }
-            "random.uniform" => {
-                let u = Value::Tensor(self.draw("uniform", &shape, 0, place)?);
-                let (lo, hi) = (arg(0, 0.0), arg(1, 1.0));
-                self.between(u, lo, hi, place)?
-            }
-            "random.normal" => {
-                let site = self.draw_site("normal");
-                let (a, b) = (self.draw_at(&site, &shape, 0, place)?, self.draw_at(&site, &shape, 1, place)?);
-                // Box and Muller: sqrt(-2 log(1 - u)) cos(2 pi v); 1 - u is never 0.
-                let p = place;
-                let one = self.map_values(ScalarOp::Sub, &[(Value::Float(1.0), p), (Value::Tensor(a), p)], p)?;
-                let log = self.map_values(ScalarOp::Log, &[(one, p)], p)?;
-                let two = self.map_values(ScalarOp::Mul, &[(Value::Float(-2.0), p), (log, p)], p)?;
-                let r = self.map_values(ScalarOp::Sqrt, &[(two, p)], p)?;
-                let tau = Value::Float(std::f64::consts::TAU);
-                let turn = self.map_values(ScalarOp::Mul, &[(tau, p), (Value::Tensor(b), p)], p)?;
-                let c = self.map_values(ScalarOp::Cos, &[(turn, p)], p)?;
-                let z = self.map_values(ScalarOp::Mul, &[(r, p), (c, p)], p)?;
-                let (mean, std) = (arg(0, 0.0), arg(1, 1.0));
-                let z = if matches!(std.0, Value::Float(1.0)) || matches!(&std.0, Value::Int(d) if d.is(1)) {
-                    z
-                } else {
-                    self.map_values(ScalarOp::Mul, &[(z, p), std], p)?
-                };
-                if as_f64(&mean.0) == Some(0.0) { z } else { self.map_values(ScalarOp::Add, &[mean, (z, p)], p)? }
-            }
-            "random.bernoulli" => {
-                let u = Value::Tensor(self.draw("bernoulli", &shape, 0, place)?);
-                self.map_values(ScalarOp::Lt, &[(u, place), arg(0, 0.5)], place)?
-            }
-            "random.int" => {
-                let u = Value::Tensor(self.draw("int", &shape, 0, place)?);
-                let (lo, hi) = (arg(0, 0.0), arg(1, 0.0));
-                let p = place;
-                let n = self.binary(uad_grammar::ast::BinaryOp::Sub, hi, lo.clone(), p)?;
-                let n = self.binary(uad_grammar::ast::BinaryOp::Add, (n, p), (Value::int(1), p), p)?;
-                let n = Value::Tensor(self.float(&n, p)?);
-                let x = self.map_values(ScalarOp::Mul, &[(u, p), (n, p)], p)?;
-                let x = self.map_values(ScalarOp::Floor, &[(x, p)], p)?;
-                let i = match x {
-                    Value::Tensor(t) => Value::Tensor(self.map(ScalarOp::ToI32, &[&t], p)?),
-                    v => v,
-                };
-                self.map_values(ScalarOp::Add, &[(i, p), lo], p)?
-            }
-            "random.permutation" => {
-                if shape.len() != 1 {
-                    let text = "`random.permutation` has one axis";
-                    self.err(Diagnostic::new("E0204", text, place, format!("{} axes", shape.len())));
-                    return Err(Bad);
-                }
-                let u = self.draw("permutation", &shape, 0, place)?;
-                Value::Tensor(self.op(Op::ArgSort { falling: false }, &[&u], place)?)
-            }
-            "random.choice" => {
-                let Some(Some((list, p))) = g.first() else { return Err(Bad) };
-                let items = self.items(list, *p)?;
-                let mut numbers = Vec::new();
-                for v in &items {
-                    numbers.push(self.number(&Some((v.clone(), *p)), 0.0, "a choice")?);
-                }
-                if numbers.is_empty() {
-                    self.err(Diagnostic::new("E0209", "a choice from nothing", *p, "empty"));
-                    return Err(Bad);
-                }
-                let u = self.draw("choice", &shape, 0, place)?;
-                let n = self.constant(DType::F32, numbers.len() as f64, place)?;
-                let n = self.spread(&n, &shape, place)?;
-                let x = self.map(ScalarOp::Mul, &[&u, &n], place)?;
-                let i = self.map(ScalarOp::ToI32, &[&x], place)?;
-                let ty = TensorType::new(DType::F32, vec![Dim::int(numbers.len() as i64)]);
-                let table = self.add(Op::Literal(numbers), &[], ty, place)?;
-                Value::Tensor(self.op(Op::Gather { axis: 0, batch: 0 }, &[&table, &i], place)?)
-            }
-            _ => self.fixed_permutation(&shape, &g, place)?,
-        };
-        if let (Value::Tensor(t), Some(l)) = (&mut r, like) {
-            t.labels = l.labels;
-        }
-        Ok(r)
-    }
-
-    fn float(&mut self, v: &Value<'a>, place: Place) -> R<Tensor<'a>> {
-        let t = self.lift(v, DType::F32, place)?;
-        if self.ty(&t).dtype == DType::F32 { Ok(t) } else { self.map(ScalarOp::ToF32, &[&t], place) }
-    }
-
-    fn between(&mut self, u: Value<'a>, lo: (Value<'a>, Place), hi: (Value<'a>, Place), place: Place) -> R<Value<'a>> {
-        if as_f64(&lo.0) == Some(0.0) && as_f64(&hi.0) == Some(1.0) {
-            return Ok(u);
-        }
-        let span = self.binary(uad_grammar::ast::BinaryOp::Sub, hi, lo.clone(), place)?;
-        let x = self.map_values(ScalarOp::Mul, &[(u, place), (span, place)], place)?;
-        if as_f64(&lo.0) == Some(0.0) {
-            return Ok(x);
-        }
-        self.map_values(ScalarOp::Add, &[(x, place), lo], place)
-    }
-
-    /// A permutation from a seed: the order of a hash of the positions. The same for every run and device.
-    fn fixed_permutation(&mut self, shape: &[Dim], g: &Given<'a>, place: Place) -> R<Value<'a>> {
-        if shape.len() != 1 {
-            let text = "`fixed.permutation` has one axis";
-            self.err(Diagnostic::new("E0204", text, place, format!("{} axes", shape.len())));
-            return Err(Bad);
-        }
-        let seed = self.int_arg(&g[0], 0, "a seed")?;
-        let ty = TensorType::new(DType::I32, shape.to_vec());
-        let mut x = self.add(Op::Iota { axis: 0 }, &[], ty, place)?;
-        // Integer mixing by xor, shifts and odd factors (wrapping), three rounds.
-        let number = |ev: &mut Ev<'a>, v: i32| -> R<Tensor<'a>> {
-            let c = ev.constant(DType::I32, f64::from(v), place)?;
-            ev.spread(&c, shape, place)
-        };
-        let s = number(self, (seed as i32).wrapping_mul(0x9E37).wrapping_add(0x7F4A))?;
-        x = self.map(ScalarOp::Xor, &[&x, &s], place)?;
-        for (shift, factor) in [(16, 0x45D9), (15, 0x2C1B), (13, 0x3C6F)] {
-            let by = number(self, shift)?;
-            let y = self.map(ScalarOp::Shr, &[&x, &by], place)?;
-            x = self.map(ScalarOp::Xor, &[&x, &y], place)?;
-            // Products stay below 2^31: only the low 16 bits are multiplied, the rest is mixed in by xor.
-            let low = number(self, 0x7FFF)?;
-            let top = number(self, 0x10000)?;
-            let a = self.map(ScalarOp::Rem, &[&x, &top], place)?;
-            let a = self.map(ScalarOp::Rem, &[&a, &low], place)?;
-            let f = number(self, factor)?;
-            let m = self.map(ScalarOp::Mul, &[&a, &f], place)?;
-            x = self.map(ScalarOp::Xor, &[&x, &m], place)?;
-        }
-        let r = self.op(Op::ArgSort { falling: false }, &[&x], place)?;
-        Ok(Value::Tensor(r))
-    }
-
-    /// The path of a draw's site: instances and functions around it, the kind, and its number there.
-    fn draw_site(&mut self, kind: &str) -> String {
-        if let Some(path) = &self.site {
-            let path = path.clone();
-            let n = self.draws.entry(format!("init:{path}")).or_insert(0);
-            *n += 1;
-            return if *n == 1 { path } else { format!("{path}.{n}") };
-        }
-        let l = self.top();
-        let mut labels: Vec<String> = Vec::new();
-        let mut at = Some(l.scope);
-        while let Some(s) = at {
-            let scope = &l.graph.scopes[s.0 as usize];
-            if scope.parent.is_some() {
-                labels.push(scope.label.clone());
-            }
-            at = scope.parent;
-        }
-        labels.reverse();
-        labels.push(kind.to_string());
-        let path = labels.join(".");
-        let n = self.draws.entry(path.clone()).or_insert(0);
-        *n += 1;
-        if *n == 1 { path } else { format!("{path}.{n}") }
-    }
-
-    fn draw(&mut self, kind: &str, shape: &[Dim], lane: u8, place: Place) -> R<Tensor<'a>> {
-        let site = self.draw_site(kind);
-        self.draw_at(&site, shape, lane, place)
-    }
-
-    fn draw_at(&mut self, site: &str, shape: &[Dim], lane: u8, place: Place) -> R<Tensor<'a>> {
-        let sample = shape.iter().position(|d| d.as_name() == Some("b"));
-        if sample.is_none() && shape.iter().any(|d| d.names().iter().any(|n| n == "b")) {
-            self.warn(
-                Diagnostic::new(
-                    "W0502",
-                    "this draw depends on the batch size",
-                    place,
-                    "`b` is folded into a dimension",
-                )
-                .help("draw with an axis of its own for `b`, then fold"),
-            );
-        }
-        let op = Op::Draw { site: site.to_string(), lane, sample };
-        let t = self.add(op, &[], TensorType::new(DType::F32, shape.to_vec()), place)?;
-        self.facts.draws.entry(site.to_string()).or_insert(place);
-        Ok(t)
     }
 }

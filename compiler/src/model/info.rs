@@ -1,0 +1,210 @@
+//! The typed model as data: what the compiler knows of a detector beside its graphs.
+//!
+//! In: made by elaboration. Out: read by analyses, lowering and the command line. Invariants: paths are unique; entries are
+//! `init`, the stages in order, `score`. Imports: graphs, places.
+
+use std::collections::BTreeMap;
+
+use uad_plan::{DType, StoredKind};
+
+use crate::diag::Place;
+use crate::graph::{Graph, TensorType};
+
+use super::number;
+use super::value::Value;
+
+/// What a user chose beside the text.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Which detector; the file's last one if not given and there are several.
+    pub detector: Option<String>,
+    /// `--set name=value`: parameters and slots, as text.
+    pub set: Vec<(String, String)>,
+    /// Lets (by path) that are fed as inputs instead of computed, with dtype and shape.
+    pub feed: BTreeMap<String, (DType, Vec<i64>)>,
+}
+
+/// A static value as data.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Static {
+    /// An integer.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// A truth.
+    Bool(bool),
+    /// A text.
+    Text(String),
+    /// A word of a setting: `train`, the name of a value.
+    Word(String),
+    /// A list or record.
+    List(Vec<Static>),
+    /// `adam(lr: 1e-3)`.
+    Rule(RuleInfo),
+    /// What only a run knows, or a function: as text.
+    Other(String),
+}
+
+/// A name and arguments: optimisers, schedules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleInfo {
+    /// Its name.
+    pub name: String,
+    /// Arguments by parameter, defaults filled in; by position (`0`, `1`) where no declaration is known.
+    pub args: Vec<(String, Static)>,
+}
+
+/// A parameter with its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamInfo {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Static,
+}
+
+/// One step of the loader.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderStep {
+    /// The name in `@loader("…")`.
+    pub name: String,
+    /// Arguments by parameter name.
+    pub args: Vec<(String, Static)>,
+}
+
+/// An input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputInfo {
+    /// Its name.
+    pub name: String,
+    /// Type of a batch.
+    pub ty: TensorType,
+    /// Source: `rgb`, `class`, …; `fed` for a `let` that is fed.
+    pub source: String,
+    /// Unit tag.
+    pub unit: Option<String>,
+    /// Steps of the loader, in order.
+    pub pipeline: Vec<LoaderStep>,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// Where foreign weights have their names from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignNames {
+    /// The text of `@weights`.
+    pub name: String,
+    /// Path of the instance that carries it: names of the map come after it.
+    pub prefix: String,
+}
+
+/// A weight or state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredInfo {
+    /// Instance path.
+    pub path: String,
+    /// Weight or state.
+    pub kind: StoredKind,
+    /// Element type and closed shape.
+    pub ty: TensorType,
+    /// Where it is declared.
+    pub place: Place,
+    /// The expression of the detector that makes its instance, or the declaration.
+    pub site: Place,
+    /// All uses are `frozen`.
+    pub frozen: bool,
+    /// It has a first value.
+    pub initialised: bool,
+    /// The map of foreign names: of the outermost block that has one.
+    pub names: Option<ForeignNames>,
+}
+
+/// One optimiser group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupInfo {
+    /// Patterns as written; empty: all that is not frozen.
+    pub over: Vec<String>,
+    /// Where they stand.
+    pub places: Vec<Place>,
+    /// The optimiser.
+    pub optimiser: RuleInfo,
+    /// Weights, by path: the first group that matches has a weight.
+    pub weights: Vec<String>,
+}
+
+/// What a stage minimises.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Minimise {
+    /// The loss as written; the entry's output is called `loss`.
+    pub loss: String,
+    /// Groups in order.
+    pub groups: Vec<GroupInfo>,
+    /// Where.
+    pub place: Place,
+}
+
+/// A stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageInfo {
+    /// Entry name: the stage's, after the path of its detector.
+    pub name: String,
+    /// Where.
+    pub place: Place,
+    /// What it minimises.
+    pub minimise: Option<Minimise>,
+    /// Settings in order.
+    pub settings: Vec<(String, Static)>,
+    /// States it writes.
+    pub writes: Vec<String>,
+    /// Weights and states it reads.
+    pub reads: Vec<String>,
+    /// Outputs of every batch that the finishing entry takes as inputs, stacked over the pass.
+    pub collects: Vec<String>,
+    /// The finishing entry, where the stage uses `all`.
+    pub finish: Option<String>,
+}
+
+/// A typed detector.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// The detector's name.
+    pub name: String,
+    /// Parameters with their values.
+    pub params: Vec<ParamInfo>,
+    /// Inputs that an entry reads.
+    pub inputs: Vec<InputInfo>,
+    /// Weights and states that an entry reads or writes.
+    pub stored: Vec<StoredInfo>,
+    /// Stages in the order they run.
+    pub stages: Vec<StageInfo>,
+    /// `init`, the stages' entries in order, `score`.
+    pub entries: Vec<Graph>,
+    /// Paths of instances, in the order they were met.
+    pub instances: Vec<String>,
+}
+
+impl Model {
+    /// The entry of a name.
+    pub fn entry(&self, name: &str) -> Option<&Graph> {
+        self.entries.iter().find(|g| g.name == name)
+    }
+}
+
+impl Static {
+    pub(super) fn of(v: &Value) -> Static {
+        match v {
+            Value::Int(d) => d.as_int().map_or_else(|| Static::Other(d.to_string()), Static::Int),
+            Value::Float(x) => Static::Float(*x),
+            Value::Ratio(_) => number::as_f64(v).map_or(Static::Other("a number".into()), Static::Float),
+            Value::Bool(b) => Static::Bool(*b),
+            Value::Text(t) => Static::Text(t.to_string()),
+            Value::List(l) => Static::List(l.iter().map(Static::of).collect()),
+            Value::Record(l) => Static::List(l.iter().map(|f| Static::of(&f.1)).collect()),
+            Value::Rule(r) => Static::Rule(RuleInfo {
+                name: r.name.to_string(),
+                args: r.args.iter().map(|(n, v)| (n.to_string(), Static::of(v))).collect(),
+            }),
+            v => Static::Other(v.kind().to_string()),
+        }
+    }
+}
