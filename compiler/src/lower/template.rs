@@ -34,6 +34,14 @@ impl Lowering<'_> {
         if self.places[n.0 as usize].is_none() && self.compute_special(n, &place, constant)? {
             return Ok(());
         }
+        if let Op::Literal(_) = self.graph.node(n).op {
+            self.store(n)?;
+            if let Some(own) = self.places[n.0 as usize].clone() {
+                let kernel = self.copy(n, &own, &place)?;
+                self.emit(merge::tidy(kernel)?, constant);
+                return Ok(());
+            }
+        }
         let mut template = self.template(n)?;
         let mut space = self.space(n, &template)?;
         // Every attempt stores a node or splits an axis: both end.
