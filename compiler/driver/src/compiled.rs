@@ -50,7 +50,7 @@ pub fn look_at(spec: &Path, choice: &Choice, feed: Feed) -> Done<Checked> {
 fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, feed: Feed) -> Checked {
     let mut files = Files::one(name, text);
     let choice = model::Choice { detector: choice.detector.clone(), set: choice.set.clone(), feed };
-    let (model, found) = model::elaborate(&mut files, loader, name, &choice);
+    let (model, found) = uad_compiler::check::check(&mut files, loader, name, &choice);
     let wrong = found.iter().any(|d| d.severity == Severity::Error);
     Checked { files, model: model.filter(|_| !wrong), found }
 }
