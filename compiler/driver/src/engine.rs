@@ -64,11 +64,6 @@ impl Engine {
         Ok(Engine::new(plan, Arc::new(InBundle(bundle)), how))
     }
 
-    /// The plan.
-    pub fn plan(&self) -> &Verified<Plan<Dim>> {
-        &self.plan
-    }
-
     /// The entry of this name.
     pub fn entry(&self, name: &str) -> Done<&Entry<Dim>> {
         let found = self.plan.entries.iter().find(|e| e.name == name);
