@@ -1,6 +1,6 @@
 //! Graphs run by the reference interpreter and by the CPU back end.
 //!
-//! In: graphs with values for what they read. Out: every output and every stored tensor written, by name; the first
+//! In: graphs with values for what they read. Out: every output and every stored tensor after it, by name; the first
 //! difference of two results. Invariants: both executors get the same bound plan and the same values, rounded to f32
 //! before either sees them. Imports: the compiler, `uad-plan`, `uad-kernels`, `uad-runtime`.
 
@@ -96,10 +96,7 @@ pub fn reference(bound: &Bound, given: &Given) -> Result<Tensors, String> {
     let mut after = given.stored.clone();
     let draw = interp::Draw { seed: SEED, step: STEP, first_sample: FIRST_SAMPLE };
     let mut out = interp::run(bound, &given.inputs, &mut after, draw).map_err(|e| format!("reference: {e}"))?;
-    for port in bound.stored.iter().filter(|p| p.written) {
-        let value = after.get(&port.name).ok_or("a stored tensor is lost")?;
-        out.insert(format!("after {}", port.name), value.clone());
-    }
+    out.extend(after.into_iter().map(|(path, t)| (format!("after {path}"), t)));
     Ok(out)
 }
 
@@ -141,7 +138,9 @@ pub fn computed(bound: &Bound, given: &Given, isa: Isa, pool: &Arc<Pool>) -> Res
         for port in &bound.outputs {
             out.insert(port.name.clone(), executor.output(&port.name).ok_or("an output is lost")?);
         }
-        out.extend(executor.written().into_iter().map(|(path, t)| (format!("after {path}"), t)));
+        // What an entry does not write stays as it was.
+        let after = given.stored.clone().into_iter().chain(executor.written());
+        out.extend(after.map(|(path, t)| (format!("after {path}"), t)));
         Ok(out)
     };
     // States move on with every run.
