@@ -17,7 +17,7 @@ use uad_compiler::model::{Choice, Model, elaborate};
 use uad_compiler::pass::optimise;
 use uad_compiler::source::{Files, LIBRARY, LibraryOnly};
 use uad_grammar::ast::ItemKind;
-use uad_plan::{Body, Dim, DotRole, Kernel, Stored};
+use uad_plan::{Body, Dim, Kernel, Stored};
 use uad_tests::{files, root};
 
 /// Bytes that a person still reads.
@@ -87,40 +87,20 @@ fn optimised(graph: &Graph) -> String {
     format!("{} nodes: {ops}\ndigest {}\n", graph.nodes.len(), digest(&whole))
 }
 
-fn template(kernel: &Kernel<Dim>) -> &'static str {
-    match &kernel.body {
-        Body::Map(_) => "map",
-        Body::Rows { .. } => "rows",
-        Body::Dot { .. } => "dot",
-        Body::Attention { .. } => "attention",
-        Body::ScatterAdd(_) => "scatter_add",
-        Body::ArgSort { .. } => "argsort",
-        Body::Scan { .. } => "scan",
-        Body::Loop { .. } => "loop",
-        _ => "other",
-    }
-}
-
 /// Template, axes with the roles of a contraction, and the end of the scope.
 fn line(kernel: &Kernel<Dim>) -> String {
     let role = |n: usize| match &kernel.body {
-        Body::Dot { roles, .. } => match roles.get(n) {
-            Some(DotRole::Batch) => "batch ",
-            Some(DotRole::M) => "m ",
-            Some(DotRole::N) => "n ",
-            Some(DotRole::K) => "k ",
-            _ => "",
-        },
-        _ => "",
+        Body::Dot { roles, .. } => roles.get(n).map_or(String::new(), |r| format!("{} ", r.name())),
+        Body::Attention { roles, .. } => roles.get(n).map_or(String::new(), |r| format!("{} ", r.name())),
+        _ => String::new(),
     };
     let axes: Vec<String> = kernel.axes.iter().enumerate().map(|(n, d)| format!("{}{d}", role(n))).collect();
-    let scope = kernel.scope.rsplit(" / ").next().unwrap_or_default();
-    format!("{:<9} [{}] {scope}", template(kernel), axes.join(", ")).trim_end().to_owned()
+    format!("{:<11} [{}] {}", kernel.body.name(), axes.join(", "), kernel.scope).trim_end().to_owned()
 }
 
 /// The kernels: one line each, equal lines that follow one another once; numbers where that is long.
 fn kernels(title: &str, kernels: &[Kernel<Dim>]) -> String {
-    let mut text = format!("{title}: {} kernels: {}\n", kernels.len(), counted(kernels.iter().map(template)));
+    let mut text = format!("{title}: {} kernels: {}\n", kernels.len(), counted(kernels.iter().map(|k| k.body.name())));
     let lines: Vec<String> = kernels.iter().map(line).collect();
     let bytes: usize = lines.iter().map(|l| l.len() + 1).sum();
     if bytes <= LARGEST_PART {
