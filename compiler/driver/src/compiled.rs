@@ -157,7 +157,10 @@ fn parted(spec: &str) -> Vec<(String, String)> {
 pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
     let files = parted(&bundle.spec);
     let Some((name, text)) = files.first().cloned() else {
-        return Err(Failure::input(format!("{} keeps no spec, so nothing inside can be traced", bundle.path().display())));
+        return Err(Failure::input(format!(
+            "{} keeps no spec, so nothing inside can be traced",
+            bundle.path().display()
+        )));
     };
     let set = bundle.card.params.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     let choice = Choice { detector: Some(bundle.card.detector.clone()), set };

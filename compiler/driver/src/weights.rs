@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uad_compiler::diag::nearest::did_you_mean;
+use uad_compiler::library::NAMES;
 use uad_compiler::model::StoredInfo;
 use uad_compiler::names::{Names, cover};
-use uad_compiler::library::NAMES;
 use uad_plan::tensor::{Tensor, elements};
 use uad_runtime::device::executor::Draw;
 use uad_runtime::tensors::TensorFile;
@@ -63,24 +63,45 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
             assign(into, compiled, &names, &file)
         };
     }
-    let maps: BTreeSet<&String> = compiled.model.stored.iter().filter_map(|s| Some(&s.names.as_ref()?.name)).collect();
+    let maps: BTreeSet<&str> =
+        compiled.model.stored.iter().filter_map(|s| Some(s.names.as_ref()?.name.as_str())).collect();
     let mut refusals = Vec::new();
-    for map in &maps {
-        let Some((name, text)) = NAMES.iter().find(|n| n.0 == map.as_str()) else { continue };
+    for (declared, (name, text)) in maps.iter().flat_map(|m| siblings(m).map(|n| (*m, n))) {
         let names = parse_names(name, text)?;
-        match by_block(into, compiled, &names, &file, |m| m == map.as_str()) {
-            Ok(()) => return Ok(()),
-            Err(Failure::Input { message, .. }) => refusals.push(format!("with the map `{map}`: {message}")),
+        let mut values = Tensors::new();
+        match by_block(&mut values, compiled, &names, &file, |m| m == declared) {
+            Ok(()) => {
+                into.append(&mut values);
+                return Ok(());
+            }
+            Err(Failure::Input { message, .. }) => {
+                let lines: Vec<&str> = message.lines().take(4).collect();
+                refusals.push(format!("with the map `{name}`: {}", lines.join("\n    ")));
+            }
             Err(other) => return Err(other),
         }
     }
     let path = file.path().display();
     if refusals.is_empty() {
-        return Err(Failure::input(format!("nothing in `{}` declares @weights, so {path} needs a names file", compiled.model.name))
-            .help("give it after a colon: --weights FILE:MAP.toml"));
+        return Err(Failure::input(format!(
+            "nothing in `{}` declares @weights, so {path} needs a names file",
+            compiled.model.name
+        ))
+        .help("give it after a colon: --weights FILE:MAP.toml"));
     }
     Err(Failure::input(format!("{path} does not fit\n  {}", refusals.join("\n  ")))
         .help("another map may be given after a colon: --weights FILE:MAP"))
+}
+
+/// The library's maps for the encoder of this map, itself first: `resnet18.torchvision`, then `resnet18.folded`.
+fn siblings(map: &str) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let family = map.split('.').next().unwrap_or(map).to_owned();
+    let own = NAMES.iter().filter({
+        let map = map.to_owned();
+        move |n| n.0 == map
+    });
+    let map = map.to_owned();
+    own.chain(NAMES.iter().filter(move |n| n.0 != map && n.0.split('.').next() == Some(family.as_str())))
 }
 
 /// A path may hold a colon itself: what exists as a file wins.
@@ -95,7 +116,13 @@ fn split(argument: &str) -> (PathBuf, Option<String>) {
 }
 
 /// Tensors of the blocks that declare a map: paths relative to the block.
-fn by_block(into: &mut Tensors, compiled: &Compiled, names: &Names, file: &TensorFile, fits: impl Fn(&str) -> bool) -> Done {
+fn by_block(
+    into: &mut Tensors,
+    compiled: &Compiled,
+    names: &Names,
+    file: &TensorFile,
+    fits: impl Fn(&str) -> bool,
+) -> Done {
     let mut prefixes: Vec<&String> = Vec::new();
     for s in &compiled.model.stored {
         if let Some(n) = &s.names
@@ -170,7 +197,8 @@ pub fn initialise(compiled: &Compiled, seed: u64, stored: &mut Tensors) -> Done 
     let written: BTreeSet<&str> = graph.writes.iter().map(|w| w.0.as_str()).collect();
     let mut sizes = BTreeMap::new();
     for s in compiled.model.stored.iter().filter(|s| written.contains(s.path.as_str())) {
-        let shape: Vec<usize> = s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
+        let shape: Vec<usize> =
+            s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
         let elements = elements(&shape).map_err(|e| Failure::input(format!("`{}`: {e}", s.path)))?;
         sizes.insert(s.path.clone(), elements * s.ty.dtype.bytes());
     }

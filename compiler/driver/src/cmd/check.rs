@@ -45,7 +45,8 @@ pub fn run(args: &Check) -> Done {
 fn report(checked: &Checked, paths: bool) -> Value {
     let mut value = render::to_json(&checked.found, &checked.files.files);
     if let (true, Some(model), Some(object)) = (paths, &checked.model, value.as_object_mut()) {
-        let one = |s: &StoredInfo| json!({ "path": s.path, "type": s.ty.to_string(), "kind": kind(s), "frozen": s.frozen });
+        let one =
+            |s: &StoredInfo| json!({ "path": s.path, "type": s.ty.to_string(), "kind": kind(s), "frozen": s.frozen });
         object.insert("stored".to_owned(), model.stored.iter().map(one).collect());
     }
     value

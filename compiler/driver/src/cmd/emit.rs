@@ -29,12 +29,19 @@ pub fn run(args: &Emit) -> Done {
     if args.form == Form::Ast {
         let (file, errors) = uad_grammar::parse(&source::read(&args.spec)?);
         out(&format!("{file:#?}\n"));
-        return if errors.is_empty() { Ok(()) } else { Err(Failure::input("the text does not parse; see `uadc check`")) };
+        return if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::input("the text does not parse; see `uadc check`"))
+        };
+    }
+    if args.form == Form::Cuda {
+        return Err(Failure::input("the CUDA back end is not in this version"));
     }
     let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
     let entry = |default: &str| args.entry.clone().unwrap_or_else(|| default.to_owned());
     match args.form {
-        Form::Ast => {}
+        Form::Ast | Form::Cuda => {}
         Form::Typed => out(&compiled.model.to_string()),
         Form::Graph => {
             for graph in chosen(&compiled.model.entries, args)? {

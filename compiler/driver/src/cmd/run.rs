@@ -101,8 +101,11 @@ impl Scorer {
         let images: Vec<_> = bundle.card.inputs.iter().filter(|i| i.source == "rgb").cloned().collect();
         let [input] = images.as_slice() else {
             let n = count(images.len(), "image input");
-            return Err(Failure::input(format!("`{}` has {n}; only detectors with one run on images", bundle.card.detector))
-                .help("give its inputs as tensors: --tensors IN.safetensors -o OUT.safetensors"));
+            return Err(Failure::input(format!(
+                "`{}` has {n}; only detectors with one run on images",
+                bundle.card.detector
+            ))
+            .help("give its inputs as tensors: --tensors IN.safetensors -o OUT.safetensors"));
         };
         if let Some(other) = bundle.card.inputs.iter().find(|i| i.source != "rgb") {
             return Err(Failure::input(format!("the input `{}` does not come from images", other.name))
@@ -248,21 +251,22 @@ impl Scorer {
         let score = scored.score.map_or_else(|| "no score".to_owned(), |s| format!("{s:.4}"));
         let path = scored.path.display().to_string();
         let extra: String = scored.extra.iter().map(|(n, v)| format!("  {n} {v:.4}")).collect();
-        let map = line.get("anomaly_map").and_then(Value::as_str).map(|m| look.dim(&format!("  {m}"))).unwrap_or_default();
+        let map =
+            line.get("anomaly_map").and_then(Value::as_str).map(|m| look.dim(&format!("  {m}"))).unwrap_or_default();
         out(&format!("{path:width$}  {}{extra}{map}\n", look.bold(&score), width = self.widest));
     }
 }
 
-/// `good/000.png` becomes `good_000.png`; a name that is taken gets a number.
+/// `good/000.jpg` becomes `000.png`, where that is taken `good_000.png`, where that is taken it gets a number.
 fn picture_name(path: &Path, taken: &mut BTreeSet<String>) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = path.parent().and_then(Path::file_name).map(|f| f.to_string_lossy().into_owned());
-    let name = folder.map_or(stem.clone(), |f| format!("{f}_{stem}"));
-    let mut free = format!("{name}.png");
+    let longer = folder.map_or(stem.clone(), |f| format!("{f}_{stem}"));
+    let mut free = if taken.contains(&format!("{stem}.png")) { longer.clone() } else { stem };
     let mut number = 2u64;
-    while !taken.insert(free.clone()) {
-        free = format!("{name}_{number}.png");
+    while !taken.insert(format!("{free}.png")) {
+        free = format!("{longer}_{number}");
         number += 1;
     }
-    free
+    format!("{free}.png")
 }
