@@ -58,15 +58,15 @@ fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, fe
 /// Checks a spec; findings are shown, errors end the command.
 pub fn check(spec: &Path, choice: &Choice, feed: Feed) -> Done<Compiled> {
     let checked = look_at(spec, choice, feed)?;
-    show(&checked)
+    show(checked)
 }
 
-fn show(checked: &Checked) -> Done<Compiled> {
+fn show(checked: Checked) -> Done<Compiled> {
     if !checked.found.is_empty() {
         err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
     }
-    match &checked.model {
-        Some(model) => Ok(Compiled { files: checked.files.clone(), model: model.clone() }),
+    match checked.model {
+        Some(model) => Ok(Compiled { files: checked.files, model }),
         None => Err(Failure::Reported),
     }
 }
@@ -169,5 +169,5 @@ pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
         err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
         return Err(Failure::input("the spec in the bundle does not compile with this version; build it again"));
     }
-    show(&Checked { found: Vec::new(), ..checked })?.plan("score", trace)
+    show(Checked { found: Vec::new(), ..checked })?.plan("score", trace)
 }

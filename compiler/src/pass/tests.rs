@@ -372,3 +372,17 @@ fn random_graphs_stay_right_and_settle() {
         assert!(last.is_none_or(|run| run.round < ROUNDS), "seed {seed}: {last:?}");
     }
 }
+
+#[test]
+fn passes_tell_whether_they_changed_anything() {
+    for seed in 0..60 {
+        let mut graph = crate::graph::random::random(seed, 5 + seed as usize % 30);
+        for round in 0..3 {
+            for pass in PASSES {
+                let before = graph.clone();
+                let changed = everywhere(&mut graph, pass.run, 0);
+                assert_eq!(changed, graph != before, "seed {seed}, round {round}, pass `{}`", pass.name);
+            }
+        }
+    }
+}

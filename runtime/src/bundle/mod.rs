@@ -6,6 +6,7 @@
 //! the digest over everything was compared; a truncated, altered or foreign file is refused with its name; no machine code is
 //! stored. Imports: `uad-plan`, data, device, tensors, whole.
 
+mod digest;
 pub mod exe;
 pub mod v1;
 
@@ -13,15 +14,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uad_plan::tensor::Tensor;
 use uad_plan::{DType, Dim, Plan, Verified};
 
 use crate::data::ReadError;
 use crate::device::memory::FileMap;
 use crate::tensors::Item;
+use digest::Digested;
 use v1::Card;
 
 /// The version that is written, and the newest that can be read.
@@ -59,6 +60,12 @@ pub struct Content {
 impl Content {
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let (items, metadata) = self.parts()?;
+        safetensors::serialize(items, Some(metadata)).map_err(|e| e.to_string())
+    }
+
+    /// What stands in the file, and its metadata.
+    fn parts(&self) -> Result<(BTreeMap<String, Item<'_>>, HashMap<String, String>), String> {
         let mut items: BTreeMap<String, Item<'_>> = BTreeMap::new();
         items.insert(PLAN.to_owned(), Item::text(&self.plan));
         items.insert(SPEC.to_owned(), Item::text(&self.spec));
@@ -71,37 +78,26 @@ impl Content {
                 items.insert(format!("{prefix}{name}"), Item::tensor(t));
             }
         }
-        let mut hasher = start(&self.card)?;
+        let mut digest = Digested::new(&self.card)?;
         for (name, item) in &items {
-            absorb(&mut hasher, name, item.dtype(), item.shape(), &item.data());
+            digest.add(name, item.dtype(), item.shape(), item.bytes());
         }
-        let metadata = Metadata { version: VERSION, digest: hex(hasher), card: self.card.clone() };
+        let metadata = Metadata { version: VERSION, digest: digest.hex(), card: self.card.clone() };
         let metadata = serde_json::to_string(&metadata).map_err(|e| e.to_string())?;
-        safetensors::serialize(items, Some(HashMap::from([("uad".to_owned(), metadata)]))).map_err(|e| e.to_string())
+        Ok((items, HashMap::from([("uad".to_owned(), metadata)])))
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file, whole or not at all: a file that a power cut has torn does not fit its digest.
     pub fn write(&self, path: &Path) -> Result<(), ReadError> {
-        let bytes = self.to_bytes().map_err(|e| ReadError::new(path, e))?;
-        crate::whole::write(path, &bytes).map_err(|e| ReadError::new(path, e))
+        let (items, metadata) = self.parts().map_err(|e| ReadError::new(path, e))?;
+        let fill = |part: &Path| {
+            safetensors::serialize_to_file(items, Some(metadata), part).map_err(|e| match e {
+                SafeTensorError::IoError(e) => e,
+                other => std::io::Error::other(other),
+            })
+        };
+        crate::whole::move_in(path, fill).map_err(|e| ReadError::new(path, e))
     }
-}
-
-fn start(card: &Card) -> Result<Sha256, String> {
-    let mut hasher = Sha256::new();
-    let card = serde_json::to_vec(card).map_err(|e| e.to_string())?;
-    hasher.update((card.len() as u64).to_le_bytes());
-    hasher.update(card);
-    Ok(hasher)
-}
-
-fn absorb(hasher: &mut Sha256, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) {
-    hasher.update(format!("{name}\0{dtype:?}{shape:?}\0"));
-    hasher.update(data);
-}
-
-fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// An opened bundle. Stored tensors stay in the mapped file.
@@ -144,11 +140,11 @@ impl Bundle {
         let file = SafeTensors::deserialize(bytes).map_err(|e| fail(&format!("damaged: {e}")))?;
         let mut items: Vec<(&str, TensorView<'_>)> = file.iter().collect();
         items.sort_by_key(|i| i.0);
-        let mut hasher = start(&card).map_err(|e| fail(&e))?;
+        let mut content = Digested::new(&card).map_err(|e| fail(&e))?;
         let mut table = BTreeMap::new();
         let origin = map.bytes().as_ptr().addr();
         for (name, view) in &items {
-            absorb(&mut hasher, name, view.dtype(), view.shape(), view.data());
+            content.add(name, view.dtype(), view.shape(), view.data());
             let dtype = match view.dtype() {
                 Dtype::F32 => DType::F32,
                 Dtype::I32 => DType::I32,
@@ -158,19 +154,28 @@ impl Bundle {
             let from = view.data().as_ptr().addr() - origin;
             table.insert((*name).to_owned(), (dtype, view.shape().to_vec(), from..from + view.data().len()));
         }
-        if hex(hasher) != digest {
-            return Err(fail(&"damaged or altered: its digest does not fit its content"));
-        }
         let text = |name: &str| -> Result<String, ReadError> {
             let view = file.tensor(name).map_err(|_| fail(&format!("{foreign}: it has no `{name}`")))?;
             String::from_utf8(view.data().to_vec()).map_err(|_| fail(&format!("damaged: `{name}` is not text")))
         };
-        let (plan, spec) = (text(PLAN)?, text(SPEC)?);
-        let plan = uad_plan::parse(&plan).map_err(|e| fail(&format!("its plan does not parse: {e}")))?;
-        let plan = uad_plan::verify(plan).map_err(|v| {
-            let first = v.first().map_or(String::new(), ToString::to_string);
-            fail(&format!("its plan is not valid: {first}"))
-        })?;
+        let plan = || {
+            let plan = uad_plan::parse(&text(PLAN)?).map_err(|e| fail(&format!("its plan does not parse: {e}")))?;
+            uad_plan::verify(plan).map_err(|v| {
+                let first = v.first().map_or(String::new(), ToString::to_string);
+                fail(&format!("its plan is not valid: {first}"))
+            })
+        };
+        // Read while the digest is made, believed after.
+        let (have, plan) = std::thread::scope(|s| {
+            let have = std::thread::Builder::new().spawn_scoped(s, || content.hex());
+            let plan = plan();
+            (have.ok().and_then(|h| h.join().ok()), plan)
+        });
+        if have.unwrap_or_else(|| content.hex()) != digest {
+            return Err(fail(&"damaged or altered: its digest does not fit its content"));
+        }
+        let (plan, spec) = (plan?, text(SPEC)?);
+        drop(content);
         drop(items);
         let bundle = Bundle { path: path.to_owned(), range, card, digest, plan, spec, table, map };
         bundle.check_stored()?;
