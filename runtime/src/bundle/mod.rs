@@ -2,18 +2,19 @@
 //!
 //! In: plan, spec, card and stored tensors; or a path. Out: a file; or a [`Bundle`] over the mapped file. The file is a
 //! safetensors file: stored tensors under their paths, `uad.plan` and `uad.spec` as bytes, probes as `uad.probe.in.NAME` and
-//! `uad.probe.out.NAME`; the metadata has one key, `uad`, with version, card and digest. Invariants: nothing is believed before
-//! the digest over everything was compared; a truncated, altered or foreign file is refused with its name; no machine code is
+//! `uad.probe.out.NAME`; the metadata has one key, `uad`, with version, digest and card. The digest is over all bytes of the
+//! file with its own digits as zeros, so that a change anywhere shows. Invariants: nothing but the version is believed before
+//! the digest was compared; a truncated, altered or foreign file is refused with its name; no machine code is
 //! stored. Imports: `uad-plan`, data, device, tensors, whole.
 
 pub mod exe;
 pub mod v1;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uad_plan::tensor::Tensor;
@@ -71,13 +72,14 @@ impl Content {
                 items.insert(format!("{prefix}{name}"), Item::tensor(t));
             }
         }
-        let mut hasher = start(&self.card)?;
-        for (name, item) in &items {
-            absorb(&mut hasher, name, item.dtype(), item.shape(), &item.data());
-        }
-        let metadata = Metadata { version: VERSION, digest: hex(hasher), card: self.card.clone() };
+        let metadata = Metadata { version: VERSION, digest: "0".repeat(DIGITS), card: self.card.clone() };
         let metadata = serde_json::to_string(&metadata).map_err(|e| e.to_string())?;
-        safetensors::serialize(items, Some(HashMap::from([("uad".to_owned(), metadata)]))).map_err(|e| e.to_string())
+        let metadata = HashMap::from([("uad".to_owned(), metadata)]);
+        let mut bytes = safetensors::serialize(items, Some(metadata)).map_err(|e| e.to_string())?;
+        let digits = digits(&bytes).ok_or("the metadata has no digest")?;
+        let digest = digest(&bytes, &digits);
+        bytes[digits].copy_from_slice(digest.as_bytes());
+        Ok(bytes)
     }
 
     /// Writes the file, whole or not at all.
@@ -87,20 +89,22 @@ impl Content {
     }
 }
 
-fn start(card: &Card) -> Result<Sha256, String> {
+/// Hexadecimal digits of a digest.
+const DIGITS: usize = 64;
+
+/// Where the digits stand: the metadata is JSON in a string of the header's JSON, and the header begins with it.
+fn digits(bytes: &[u8]) -> Option<Range<usize>> {
+    let before = br#"\"digest\":\""#;
+    let from = bytes.windows(before.len()).position(|w| w == before)? + before.len();
+    (from + DIGITS <= bytes.len()).then_some(from..from + DIGITS)
+}
+
+/// SHA-256 in hexadecimal, as if the digits were zeros.
+fn digest(bytes: &[u8], digits: &Range<usize>) -> String {
     let mut hasher = Sha256::new();
-    let card = serde_json::to_vec(card).map_err(|e| e.to_string())?;
-    hasher.update((card.len() as u64).to_le_bytes());
-    hasher.update(card);
-    Ok(hasher)
-}
-
-fn absorb(hasher: &mut Sha256, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) {
-    hasher.update(format!("{name}\0{dtype:?}{shape:?}\0"));
-    hasher.update(data);
-}
-
-fn hex(hasher: Sha256) -> String {
+    hasher.update(&bytes[..digits.start]);
+    hasher.update([b'0'; DIGITS]);
+    hasher.update(&bytes[digits.end..]);
     hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -109,7 +113,7 @@ pub struct Bundle {
     path: PathBuf,
     map: FileMap,
     /// Where in the file the bundle stands (all of it, but for executables).
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     /// What it says about itself.
     pub card: Card,
     /// SHA-256 over everything, in hexadecimal.
@@ -118,7 +122,7 @@ pub struct Bundle {
     pub plan: Verified<Plan<Dim>>,
     /// Text of the user's files.
     pub spec: String,
-    table: BTreeMap<String, (DType, Vec<usize>, std::ops::Range<usize>)>,
+    table: BTreeMap<String, (DType, Vec<usize>, Range<usize>)>,
 }
 
 impl Bundle {
@@ -142,13 +146,12 @@ impl Bundle {
         }
         let Metadata { digest, card, .. } = serde_json::from_str(told).map_err(|e| fail(&format!("{foreign}: {e}")))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| fail(&format!("damaged: {e}")))?;
-        let mut items: Vec<(&str, TensorView<'_>)> = file.iter().collect();
-        items.sort_by_key(|i| i.0);
-        let mut hasher = start(&card).map_err(|e| fail(&e))?;
+        if digits(bytes).is_none_or(|d| bytes[d.clone()] != *digest.as_bytes() || self::digest(bytes, &d) != digest) {
+            return Err(fail(&"damaged or altered: its digest does not fit its content"));
+        }
         let mut table = BTreeMap::new();
         let origin = map.bytes().as_ptr().addr();
-        for (name, view) in &items {
-            absorb(&mut hasher, name, view.dtype(), view.shape(), view.data());
+        for (name, view) in file.iter() {
             let dtype = match view.dtype() {
                 Dtype::F32 => DType::F32,
                 Dtype::I32 => DType::I32,
@@ -156,10 +159,7 @@ impl Bundle {
                 _ => continue,
             };
             let from = view.data().as_ptr().addr() - origin;
-            table.insert((*name).to_owned(), (dtype, view.shape().to_vec(), from..from + view.data().len()));
-        }
-        if hex(hasher) != digest {
-            return Err(fail(&"damaged or altered: its digest does not fit its content"));
+            table.insert(name.to_owned(), (dtype, view.shape().to_vec(), from..from + view.data().len()));
         }
         let text = |name: &str| -> Result<String, ReadError> {
             let view = file.tensor(name).map_err(|_| fail(&format!("{foreign}: it has no `{name}`")))?;
@@ -171,7 +171,6 @@ impl Bundle {
             let first = v.first().map_or(String::new(), ToString::to_string);
             fail(&format!("its plan is not valid: {first}"))
         })?;
-        drop(items);
         let bundle = Bundle { path: path.to_owned(), range, card, digest, plan, spec, table, map };
         bundle.check_stored()?;
         Ok(bundle)
