@@ -14,6 +14,7 @@ use uad_plan::DType;
 use uad_plan::tensor::{Data, Tensor};
 
 use crate::data::ReadError;
+use crate::data::foreign::contained;
 use crate::device::memory::FileMap;
 
 /// An opened file of named tensors.
@@ -38,7 +39,7 @@ impl TensorFile {
         let torch = head.starts_with(b"PK") || head.starts_with(&[0x80]) || head.get(257..262) == Some(b"ustar");
         let (content, shapes) = if torch && head.get(8) != Some(&b'{') {
             drop(map);
-            let (reader, shapes) = open_torch(path)?;
+            let (reader, shapes) = contained(path, || open_torch(path))?;
             (Content::Torch(reader), shapes)
         } else {
             let file =
@@ -70,7 +71,7 @@ impl TensorFile {
             }
             Content::Torch(reader) => {
                 let t = reader.get(name).ok_or_else(|| fail(&"not in the file"))?;
-                let bytes = t.read().map_err(|e| fail(&e))?;
+                let bytes = contained(&self.path, || t.read().map_err(|e| fail(&e)))?;
                 convert(torch_element(t.dtype()).map_err(|e| fail(&e))?, t.shape(), &bytes).map_err(|e| fail(&e))
             }
         }

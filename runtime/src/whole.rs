@@ -9,6 +9,18 @@ use std::path::{Path, PathBuf};
 
 /// Writes through `fill` into a file beside `path`, then moves it there.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    // A link stays a link; what it points to is replaced.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => return Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder")),
+        Ok(meta) if !meta.is_file() => {
+            // Pipes and devices are written to; a file moved there would take their place.
+            let mut file = io::BufWriter::new(File::options().write(true).open(path)?);
+            fill(&mut file)?;
+            return file.flush();
+        }
+        _ => {}
+    }
     let part = part_of(path);
     let result = (|| {
         let mut file = io::BufWriter::new(File::create(&part)?);

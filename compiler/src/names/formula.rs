@@ -203,7 +203,7 @@ impl Reader<'_> {
                 Err(_) => (self.scope.params)(word).ok_or_else(|| format!("`{word}` is no number and no parameter"))?,
             }
         };
-        Ok(if minus { -v } else { v })
+        if minus { v.checked_neg().ok_or_else(|| "an expression is beyond 64 bits".to_owned()) } else { Ok(v) }
     }
 }
 

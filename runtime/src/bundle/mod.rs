@@ -2,8 +2,9 @@
 //!
 //! In: plan, spec, card and stored tensors; or a path. Out: a file; or a [`Bundle`] over the mapped file. The file is a
 //! safetensors file: stored tensors under their paths, `uad.plan` and `uad.spec` as bytes, probes as `uad.probe.in.NAME` and
-//! `uad.probe.out.NAME`; the metadata has one key, `uad`, with version, card and digest. Invariants: nothing is believed before
-//! the digest over everything was compared; a truncated, altered or foreign file is refused with its name; no machine code is
+//! `uad.probe.out.NAME`; the metadata has one key, `uad`, with version, digest and card. The digest is over all bytes of the
+//! file with its own digits as zeros, so that a change anywhere shows. Invariants: nothing but the version is believed before
+//! the digest was compared; a truncated, altered or foreign file is refused with its name; no machine code is
 //! stored. Imports: `uad-plan`, data, device, tensors, whole.
 
 mod digest;
@@ -11,10 +12,10 @@ pub mod exe;
 pub mod v1;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use uad_plan::tensor::Tensor;
 use uad_plan::{DType, Dim, Plan, Verified};
@@ -22,7 +23,6 @@ use uad_plan::{DType, Dim, Plan, Verified};
 use crate::data::ReadError;
 use crate::device::memory::FileMap;
 use crate::tensors::Item;
-use digest::Digested;
 use v1::Card;
 
 /// The version that is written, and the newest that can be read.
@@ -60,12 +60,6 @@ pub struct Content {
 impl Content {
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        let (items, metadata) = self.parts()?;
-        safetensors::serialize(items, Some(metadata)).map_err(|e| e.to_string())
-    }
-
-    /// What stands in the file, and its metadata.
-    fn parts(&self) -> Result<(BTreeMap<String, Item<'_>>, HashMap<String, String>), String> {
         let mut items: BTreeMap<String, Item<'_>> = BTreeMap::new();
         items.insert(PLAN.to_owned(), Item::text(&self.plan));
         items.insert(SPEC.to_owned(), Item::text(&self.spec));
@@ -78,25 +72,20 @@ impl Content {
                 items.insert(format!("{prefix}{name}"), Item::tensor(t));
             }
         }
-        let mut digest = Digested::new(&self.card)?;
-        for (name, item) in &items {
-            digest.add(name, item.dtype(), item.shape(), item.bytes());
-        }
-        let metadata = Metadata { version: VERSION, digest: digest.hex(), card: self.card.clone() };
+        let metadata = Metadata { version: VERSION, digest: "0".repeat(digest::DIGITS), card: self.card.clone() };
         let metadata = serde_json::to_string(&metadata).map_err(|e| e.to_string())?;
-        Ok((items, HashMap::from([("uad".to_owned(), metadata)])))
+        let metadata = HashMap::from([("uad".to_owned(), metadata)]);
+        let mut bytes = safetensors::serialize(items, Some(metadata)).map_err(|e| e.to_string())?;
+        let digits = digest::digits(&bytes).ok_or("the metadata has no digest")?;
+        let digest = digest::of(&bytes, &digits);
+        bytes[digits].copy_from_slice(digest.as_bytes());
+        Ok(bytes)
     }
 
-    /// Writes the file, whole or not at all: a file that a power cut has torn does not fit its digest.
+    /// Writes the file, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), ReadError> {
-        let (items, metadata) = self.parts().map_err(|e| ReadError::new(path, e))?;
-        let fill = |part: &Path| {
-            safetensors::serialize_to_file(items, Some(metadata), part).map_err(|e| match e {
-                SafeTensorError::IoError(e) => e,
-                other => std::io::Error::other(other),
-            })
-        };
-        crate::whole::move_in(path, fill).map_err(|e| ReadError::new(path, e))
+        let bytes = self.to_bytes().map_err(|e| ReadError::new(path, e))?;
+        crate::whole::write(path, &bytes).map_err(|e| ReadError::new(path, e))
     }
 }
 
@@ -105,7 +94,7 @@ pub struct Bundle {
     path: PathBuf,
     map: FileMap,
     /// Where in the file the bundle stands (all of it, but for executables).
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     /// What it says about itself.
     pub card: Card,
     /// SHA-256 over everything, in hexadecimal.
@@ -114,7 +103,7 @@ pub struct Bundle {
     pub plan: Verified<Plan<Dim>>,
     /// Text of the user's files.
     pub spec: String,
-    table: BTreeMap<String, (DType, Vec<usize>, std::ops::Range<usize>)>,
+    table: BTreeMap<String, (DType, Vec<usize>, Range<usize>)>,
 }
 
 impl Bundle {
@@ -138,13 +127,9 @@ impl Bundle {
         }
         let Metadata { digest, card, .. } = serde_json::from_str(told).map_err(|e| fail(&format!("{foreign}: {e}")))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| fail(&format!("damaged: {e}")))?;
-        let mut items: Vec<(&str, TensorView<'_>)> = file.iter().collect();
-        items.sort_by_key(|i| i.0);
-        let mut content = Digested::new(&card).map_err(|e| fail(&e))?;
         let mut table = BTreeMap::new();
         let origin = map.bytes().as_ptr().addr();
-        for (name, view) in &items {
-            content.add(name, view.dtype(), view.shape(), view.data());
+        for (name, view) in file.iter() {
             let dtype = match view.dtype() {
                 Dtype::F32 => DType::F32,
                 Dtype::I32 => DType::I32,
@@ -152,7 +137,7 @@ impl Bundle {
                 _ => continue,
             };
             let from = view.data().as_ptr().addr() - origin;
-            table.insert((*name).to_owned(), (dtype, view.shape().to_vec(), from..from + view.data().len()));
+            table.insert(name.to_owned(), (dtype, view.shape().to_vec(), from..from + view.data().len()));
         }
         let text = |name: &str| -> Result<String, ReadError> {
             let view = file.tensor(name).map_err(|_| fail(&format!("{foreign}: it has no `{name}`")))?;
@@ -165,18 +150,17 @@ impl Bundle {
                 fail(&format!("its plan is not valid: {first}"))
             })
         };
+        let fits = || digest::digits(bytes).is_some_and(|d| bytes[d.clone()] == *digest.as_bytes() && digest::of(bytes, &d) == digest);
         // Read while the digest is made, believed after.
-        let (have, plan) = std::thread::scope(|s| {
-            let have = std::thread::Builder::new().spawn_scoped(s, || content.hex());
+        let (fits, plan) = std::thread::scope(|s| {
+            let made = std::thread::Builder::new().spawn_scoped(s, fits);
             let plan = plan();
-            (have.ok().and_then(|h| h.join().ok()), plan)
+            (made.ok().and_then(|m| m.join().ok()).unwrap_or_else(fits), plan)
         });
-        if have.unwrap_or_else(|| content.hex()) != digest {
+        if !fits {
             return Err(fail(&"damaged or altered: its digest does not fit its content"));
         }
         let (plan, spec) = (plan?, text(SPEC)?);
-        drop(content);
-        drop(items);
         let bundle = Bundle { path: path.to_owned(), range, card, digest, plan, spec, table, map };
         bundle.check_stored()?;
         Ok(bundle)

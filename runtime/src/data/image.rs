@@ -14,8 +14,16 @@ use super::ReadError;
 /// Larger images are refused: 256 million pixels.
 pub const MOST_PIXELS: u64 = 1 << 28;
 
+/// So are images with a longer side: 65536 pixels. Resizing a line of pixels in its other direction would multiply its size.
+pub const LONGEST_SIDE: u32 = 1 << 16;
+
 /// Reads one image.
 pub fn read(path: &Path) -> Result<RgbImage, ReadError> {
+    super::is_plain(path)?;
+    super::foreign::contained(path, || decode(path))
+}
+
+fn decode(path: &Path) -> Result<RgbImage, ReadError> {
     let fail = |e: &dyn std::fmt::Display| ReadError::new(path, e);
     let file = std::fs::File::open(path).map_err(|e| fail(&e))?;
     let mut file = BufReader::new(file);
@@ -24,7 +32,8 @@ pub fn read(path: &Path) -> Result<RgbImage, ReadError> {
         return Err(fail(&"not a PNG, JPEG, BMP, TIFF or WebP image"));
     };
     let (width, height) = size.into_dimensions().map_err(|e| fail(&told(&e)))?;
-    if width == 0 || height == 0 || u64::from(width) * u64::from(height) > MOST_PIXELS {
+    let fits = width.max(height) <= LONGEST_SIDE && u64::from(width) * u64::from(height) <= MOST_PIXELS;
+    if width == 0 || height == 0 || !fits {
         return Err(fail(&format!("an image of {width} x {height} pixels is not handled")));
     }
     file.seek(SeekFrom::Start(0)).map_err(|e| fail(&e))?;

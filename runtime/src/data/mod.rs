@@ -5,6 +5,7 @@
 //! torchvision give for the same pixels. Imports: nothing of this project.
 
 pub mod files;
+pub mod foreign;
 pub mod image;
 pub mod pipeline;
 pub mod resize;
@@ -36,3 +37,10 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
+
+/// Is this a file with an end? Pipes and devices would be waited for, or never end.
+pub fn is_plain(path: &Path) -> Result<(), ReadError> {
+    let meta = std::fs::metadata(path).map_err(|e| ReadError::new(path, e))?;
+    let what = if meta.is_dir() { "a folder" } else { "a pipe or device" };
+    if meta.is_file() { Ok(()) } else { Err(ReadError::new(path, format!("{what}, not a file"))) }
+}

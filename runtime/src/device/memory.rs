@@ -52,17 +52,28 @@ impl Memory {
     }
 }
 
+/// Would the machine give so many bytes now? Containers end the process where it does not, so sizes that users choose are asked
+/// for first.
+pub fn fits(bytes: usize) -> bool {
+    let mut asked: Vec<u8> = Vec::new();
+    let given = asked.try_reserve_exact(bytes).is_ok();
+    // Else the optimiser may leave out an allocation that nobody reads.
+    std::hint::black_box(&mut asked);
+    given
+}
+
 /// A file in memory, read only, loaded page by page as it is touched.
 pub struct FileMap(Option<memmap2::Mmap>);
 
 impl FileMap {
     /// Maps a file. An empty file maps to no bytes.
     pub fn open(path: &std::path::Path) -> std::io::Result<FileMap> {
-        let file = std::fs::File::open(path)?;
-        let meta = file.metadata()?;
-        if !meta.is_file() {
+        // Looked at before it is opened: opening a pipe waits for a writer.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file"));
         }
+        let file = std::fs::File::open(path)?;
+        let meta = file.metadata()?;
         if meta.len() == 0 {
             return Ok(FileMap(None));
         }
@@ -91,6 +102,6 @@ mod tests {
             m.bytes_mut().fill(7);
             assert!(m.bytes().iter().all(|b| *b == 7));
         }
-        assert!(Memory::zeroed(usize::MAX / 2).is_none());
+        assert!(Memory::zeroed(usize::MAX / 2).is_none() && !super::fits(usize::MAX / 2) && super::fits(1 << 20));
     }
 }
