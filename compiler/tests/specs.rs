@@ -15,7 +15,8 @@ fn specs_check() {
         let mut files = Files::one(&path, *text);
         let t = std::time::Instant::now();
         let (model, out) = check(&mut files, &LibraryOnly, &path, &Choice::default());
-        let found: Vec<String> = out.iter().filter(|d| d.code.starts_with('E')).map(|d| format!("{}: {}", d.code, d.message)).collect();
+        let found: Vec<String> =
+            out.iter().filter(|d| d.code.starts_with('E')).map(|d| format!("{}: {}", d.code, d.message)).collect();
         assert!(found.is_empty(), "{name}: {found:#?}");
         let model = model.unwrap();
         assert!(model.entry("init").is_some() && model.entry("score").is_some());

@@ -34,7 +34,11 @@ pub fn read(path: &Path) -> Done<String> {
         return Err(Failure::input(format!("{} is a folder, not a spec", path.display())));
     }
     if meta.len() > LONGEST {
-        return Err(Failure::input(format!("{} has {} bytes; specs have at most {LONGEST}", path.display(), meta.len())));
+        return Err(Failure::input(format!(
+            "{} has {} bytes; specs have at most {LONGEST}",
+            path.display(),
+            meta.len()
+        )));
     }
     let bytes = std::fs::read(path).map_err(fail)?;
     String::from_utf8(bytes).map_err(|e| {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uad_compiler::diag::nearest::did_you_mean;
+use uad_compiler::library::NAMES;
 use uad_compiler::model::StoredInfo;
 use uad_compiler::names::{Names, cover};
-use uad_compiler::library::NAMES;
 use uad_plan::tensor::Tensor;
 use uad_runtime::device::executor::Draw;
 use uad_runtime::tensors::TensorFile;
@@ -76,8 +76,11 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
     }
     let path = file.path().display();
     if refusals.is_empty() {
-        return Err(Failure::input(format!("nothing in `{}` declares @weights, so {path} needs a names file", compiled.model.name))
-            .help("give it after a colon: --weights FILE:MAP.toml"));
+        return Err(Failure::input(format!(
+            "nothing in `{}` declares @weights, so {path} needs a names file",
+            compiled.model.name
+        ))
+        .help("give it after a colon: --weights FILE:MAP.toml"));
     }
     Err(Failure::input(format!("{path} does not fit\n  {}", refusals.join("\n  ")))
         .help("another map may be given after a colon: --weights FILE:MAP"))
@@ -95,7 +98,13 @@ fn split(argument: &str) -> (PathBuf, Option<String>) {
 }
 
 /// Tensors of the blocks that declare a map: paths relative to the block.
-fn by_block(into: &mut Tensors, compiled: &Compiled, names: &Names, file: &TensorFile, fits: impl Fn(&str) -> bool) -> Done {
+fn by_block(
+    into: &mut Tensors,
+    compiled: &Compiled,
+    names: &Names,
+    file: &TensorFile,
+    fits: impl Fn(&str) -> bool,
+) -> Done {
     let mut prefixes: Vec<&String> = Vec::new();
     for s in &compiled.model.stored {
         if let Some(n) = &s.names
@@ -169,7 +178,8 @@ pub fn initialise(compiled: &Compiled, seed: u64, stored: &mut Tensors) -> Done 
     }
     let mut empty = Tensors::new();
     for s in &compiled.model.stored {
-        let shape: Vec<usize> = s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
+        let shape: Vec<usize> =
+            s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
         let zeros = Tensor::zeros(s.ty.dtype, &shape).map_err(|e| Failure::input(format!("`{}`: {e}", s.path)))?;
         if graph.writes.iter().any(|(p, _)| *p == s.path) {
             empty.insert(s.path.clone(), zeros);

@@ -66,7 +66,11 @@ fn failures(index: &(PathBuf, Index), golden: &Path, device: &str) -> Vec<String
             .map(|t| format!("{} {} {}", t["foreign"], t["max_rel"], t["trouble"]))
             .collect();
         let said = json["error"]["message"].as_str().unwrap_or_default();
-        Some(format!("{case}: {said}{}{}", bad.join("; "), ran.err.lines().take(12).collect::<Vec<_>>().join("\n      ")))
+        Some(format!(
+            "{case}: {said}{}{}",
+            bad.join("; "),
+            ran.err.lines().take(12).collect::<Vec<_>>().join("\n      ")
+        ))
     };
     index.1.iter().filter_map(one).collect()
 }

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use uad_plan::DType;
 use uad_plan::tensor::Tensor;
 
-use super::{Names, WeightRule};
 use super::formula::{Formula, Scope, Source};
 use super::pattern::{Captures, Pattern};
+use super::{Names, WeightRule};
 use crate::diag::nearest::nearest;
 
 /// A tensor of ours and where its values come from.

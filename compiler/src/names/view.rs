@@ -37,7 +37,11 @@ impl View {
             return None;
         }
         let extent = |name: &String| {
-            self.from.iter().zip(foreign).find(|(names, _)| names.as_slice() == [name.clone()]).map(|(_, extent)| *extent)
+            self.from
+                .iter()
+                .zip(foreign)
+                .find(|(names, _)| names.as_slice() == [name.clone()])
+                .map(|(_, extent)| *extent)
         };
         self.to.iter().map(|names| names.iter().map(extent).product::<Option<usize>>()).collect()
     }

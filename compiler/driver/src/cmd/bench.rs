@@ -33,7 +33,9 @@ pub fn run(args: &Bench) -> Done {
     let opened = start.elapsed();
     let dims = args.dim.iter().map(|(n, v)| {
         let value = v.parse::<i64>().ok().filter(|v| *v > 0);
-        value.map(|v| (n.clone(), v)).ok_or_else(|| Failure::Usage(format!("--dim {n}={v}: expected a positive integer")))
+        value
+            .map(|v| (n.clone(), v))
+            .ok_or_else(|| Failure::Usage(format!("--dim {n}={v}: expected a positive integer")))
     });
     let dims = dims.collect::<Done<Vec<_>>>()?;
     let binding = build::sizes(&engine, "score", i64::from(args.batch), &dims)?;

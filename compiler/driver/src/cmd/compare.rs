@@ -81,7 +81,8 @@ impl Case {
                     continue;
                 }
                 let known = names.inputs.iter().map(|r| r.foreign.as_str());
-                let failure = Failure::input(format!("the foreign input `{foreign}` stands neither in [inputs] nor in `ignore`"));
+                let failure =
+                    Failure::input(format!("the foreign input `{foreign}` stands neither in [inputs] nor in `ignore`"));
                 return Err(match did_you_mean(foreign, known) {
                     Some(help) => failure.help(help),
                     None => failure,
@@ -178,7 +179,15 @@ struct Row {
 impl Row {
     fn trouble(foreign: &str, ours: &str, tol: f64, text: String) -> Row {
         let (absolute, relative) = (f64::NAN, f64::NAN);
-        Row { foreign: foreign.to_owned(), ours: ours.to_owned(), shape: vec![], absolute, relative, tol, trouble: Some(text) }
+        Row {
+            foreign: foreign.to_owned(),
+            ours: ours.to_owned(),
+            shape: vec![],
+            absolute,
+            relative,
+            tol,
+            trouble: Some(text),
+        }
     }
 
     fn good(&self) -> bool {
@@ -287,7 +296,11 @@ fn table(rows: &[Row], bad: usize) {
     let width = |f: fn(&Row) -> &String| rows.iter().map(|r| f(r).chars().count()).max().unwrap_or(0);
     let (a, b) = (width(|r| &r.foreign), width(|r| &r.ours));
     for r in rows {
-        let sign = if r.good() { look.paint("32", look.sign("✓", "ok")) } else { look.paint("1;31", look.sign("✗", "!!")) };
+        let sign = if r.good() {
+            look.paint("32", look.sign("✓", "ok"))
+        } else {
+            look.paint("1;31", look.sign("✗", "!!"))
+        };
         let what = match &r.trouble {
             Some(t) => t.clone(),
             None => format!("abs {:.1e}  rel {:.1e}  {:?}", r.absolute, r.relative, r.shape),

@@ -29,7 +29,11 @@ pub fn run(args: &Emit) -> Done {
     if args.form == Form::Ast {
         let (file, errors) = uad_grammar::parse(&source::read(&args.spec)?);
         out(&format!("{file:#?}\n"));
-        return if errors.is_empty() { Ok(()) } else { Err(Failure::input("the text does not parse; see `uadc check`")) };
+        return if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::input("the text does not parse; see `uadc check`"))
+        };
     }
     let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
     let entry = |default: &str| args.entry.clone().unwrap_or_else(|| default.to_owned());

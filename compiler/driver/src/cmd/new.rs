@@ -39,6 +39,10 @@ pub fn run(args: &New) -> Done {
     uad_runtime::whole::write(&path, text.as_bytes()).map_err(|e| Failure::file("write", &path, e))?;
     let look = Look::stderr();
     err(&format!("{} {}\n", look.bold("wrote"), path.display()));
-    err(&format!("  {}: uadc build {} && uadc run {name}.uadx IMAGE --out maps\n", look.paint("36", "next"), path.display()));
+    err(&format!(
+        "  {}: uadc build {} && uadc run {name}.uadx IMAGE --out maps\n",
+        look.paint("36", "next"),
+        path.display()
+    ));
     Ok(())
 }

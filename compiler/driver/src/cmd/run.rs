@@ -101,8 +101,11 @@ impl Scorer {
         let images: Vec<_> = bundle.card.inputs.iter().filter(|i| i.source == "rgb").cloned().collect();
         let [input] = images.as_slice() else {
             let n = count(images.len(), "image input");
-            return Err(Failure::input(format!("`{}` has {n}; only detectors with one run on images", bundle.card.detector))
-                .help("give its inputs as tensors: --tensors IN.safetensors -o OUT.safetensors"));
+            return Err(Failure::input(format!(
+                "`{}` has {n}; only detectors with one run on images",
+                bundle.card.detector
+            ))
+            .help("give its inputs as tensors: --tensors IN.safetensors -o OUT.safetensors"));
         };
         if let Some(other) = bundle.card.inputs.iter().find(|i| i.source != "rgb") {
             return Err(Failure::input(format!("the input `{}` does not come from images", other.name))
@@ -248,7 +251,8 @@ impl Scorer {
         let score = scored.score.map_or_else(|| "no score".to_owned(), |s| format!("{s:.4}"));
         let path = scored.path.display().to_string();
         let extra: String = scored.extra.iter().map(|(n, v)| format!("  {n} {v:.4}")).collect();
-        let map = line.get("anomaly_map").and_then(Value::as_str).map(|m| look.dim(&format!("  {m}"))).unwrap_or_default();
+        let map =
+            line.get("anomaly_map").and_then(Value::as_str).map(|m| look.dim(&format!("  {m}"))).unwrap_or_default();
         out(&format!("{path:width$}  {}{extra}{map}\n", look.bold(&score), width = self.widest));
     }
 }

@@ -29,14 +29,21 @@ pub fn run(args: &Verify) -> Done {
         let largest = wanted.iter().filter(|v| v.is_finite()).fold(1.0f64, |m, v| m.max(v.abs()));
         let difference = found.get(name).filter(|f| f.shape() == wanted.shape()).map_or(f64::INFINITY, |f| {
             let pairs = f.iter().zip(wanted.iter());
-            pairs.map(|(a, b)| if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() }).fold(0.0, |m, d| {
-                if d.is_nan() { f64::INFINITY } else { f64::max(m, d) }
-            })
+            pairs.map(|(a, b)| if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() }).fold(
+                0.0,
+                |m, d| {
+                    if d.is_nan() { f64::INFINITY } else { f64::max(m, d) }
+                },
+            )
         });
         let good = difference <= TOLERANCE * largest;
         bad |= !good;
         if !args.json {
-            let sign = if good { look.paint("32", look.sign("✓", "ok")) } else { look.paint("1;31", look.sign("✗", "!!")) };
+            let sign = if good {
+                look.paint("32", look.sign("✓", "ok"))
+            } else {
+                look.paint("1;31", look.sign("✗", "!!"))
+            };
             out(&format!("{sign} {name}  largest difference {difference:.1e} of {largest:.3}\n"));
         }
         rows.push(json!({ "output": name, "max_abs": difference, "largest": largest, "ok": good }));
