@@ -105,6 +105,10 @@ pub enum DeviceName {
     /// Compiled kernels on this processor
     #[default]
     Cpu,
+    /// The best that is there: in this version, the processor
+    Auto,
+    /// A GPU (not in this version)
+    Cuda,
     /// The interpreter that defines what a plan means: f64, slow
     Reference,
 }
@@ -154,6 +158,17 @@ pub struct Fmt {
     pub check: bool,
 }
 
+/// What a bundle is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Processors
+    Cpu,
+    /// GPUs (not in this version)
+    Cuda,
+    /// Both (not in this version)
+    All,
+}
+
 /// `uadc build`
 #[derive(Debug, Group)]
 pub struct Build {
@@ -167,6 +182,9 @@ pub struct Build {
     /// The seed of weights that no file gives
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// What the bundle is to run on; it holds no machine code, so one file runs on all
+    #[arg(long, value_enum, default_value_t = Target::Cpu)]
+    pub target: Target,
     /// The bundle to write; default: the detector's name with .uadx
     #[arg(short, long, value_name = "F.uadx", conflicts_with = "exe")]
     pub output: Option<PathBuf>,
@@ -188,6 +206,8 @@ pub enum Form {
     Plan,
     /// Code generator's input for the CPU
     Clif,
+    /// CUDA C++ (not in this version)
+    Cuda,
     /// Graph in the DOT language
     Dot,
     /// Picture of the graph

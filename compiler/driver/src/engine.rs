@@ -64,11 +64,6 @@ impl Engine {
         Ok(Engine::new(plan, Arc::new(InBundle(bundle)), how))
     }
 
-    /// The plan.
-    pub fn plan(&self) -> &Verified<Plan<Dim>> {
-        &self.plan
-    }
-
     /// The entry of this name.
     pub fn entry(&self, name: &str) -> Done<&Entry<Dim>> {
         let found = self.plan.entries.iter().find(|e| e.name == name);
@@ -116,6 +111,9 @@ impl Engine {
     /// The executor of an entry for these dims, made at its first use.
     pub fn executor(&mut self, entry: &str, binding: &Binding) -> Done<&mut Executor> {
         let key = (entry.to_owned(), binding.iter().map(|(n, v)| (n.clone(), *v)).collect::<Vec<_>>());
+        if self.device == DeviceName::Cuda {
+            return Err(no_cuda());
+        }
         if !self.ready.contains_key(&key) {
             let bound = self.bind(entry, binding)?;
             let made = Executor::new(bound, self.stored.clone(), self.pool.clone(), Isa::detect());
@@ -139,7 +137,8 @@ impl Engine {
         let binding = self.binding(entry, given)?;
         match self.device {
             DeviceName::Reference => self.refer(entry, &binding, given, draw),
-            DeviceName::Cpu => {
+            DeviceName::Cuda => Err(no_cuda()),
+            DeviceName::Cpu | DeviceName::Auto => {
                 let executor = self.executor(entry, &binding)?;
                 let names: Vec<String> = executor.bound().inputs.iter().map(|p| p.name.clone()).collect();
                 for name in names {
@@ -176,6 +175,10 @@ impl Engine {
         stored.retain(|path, _| bound.stored.iter().any(|p| p.written && p.name == *path));
         Ok((values, stored))
     }
+}
+
+fn no_cuda() -> Failure {
+    Failure::input("the CUDA back end is not in this version").help("--device cpu, or --device auto")
 }
 
 /// One per core.

@@ -63,14 +63,21 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
             assign(into, compiled, &names, &file)
         };
     }
-    let maps: BTreeSet<&String> = compiled.model.stored.iter().filter_map(|s| Some(&s.names.as_ref()?.name)).collect();
+    let maps: BTreeSet<&str> =
+        compiled.model.stored.iter().filter_map(|s| Some(s.names.as_ref()?.name.as_str())).collect();
     let mut refusals = Vec::new();
-    for map in &maps {
-        let Some((name, text)) = NAMES.iter().find(|n| n.0 == map.as_str()) else { continue };
+    for (declared, (name, text)) in maps.iter().flat_map(|m| siblings(m).map(|n| (*m, n))) {
         let names = parse_names(name, text)?;
-        match by_block(into, compiled, &names, &file, |m| m == map.as_str()) {
-            Ok(()) => return Ok(()),
-            Err(Failure::Input { message, .. }) => refusals.push(format!("with the map `{map}`: {message}")),
+        let mut values = Tensors::new();
+        match by_block(&mut values, compiled, &names, &file, |m| m == declared) {
+            Ok(()) => {
+                into.append(&mut values);
+                return Ok(());
+            }
+            Err(Failure::Input { message, .. }) => {
+                let lines: Vec<&str> = message.lines().take(4).collect();
+                refusals.push(format!("with the map `{name}`: {}", lines.join("\n    ")));
+            }
             Err(other) => return Err(other),
         }
     }
@@ -84,6 +91,17 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
     }
     Err(Failure::input(format!("{path} does not fit\n  {}", refusals.join("\n  ")))
         .help("another map may be given after a colon: --weights FILE:MAP"))
+}
+
+/// The library's maps for the encoder of this map, itself first: `resnet18.torchvision`, then `resnet18.folded`.
+fn siblings(map: &str) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let family = map.split('.').next().unwrap_or(map).to_owned();
+    let own = NAMES.iter().filter({
+        let map = map.to_owned();
+        move |n| n.0 == map
+    });
+    let map = map.to_owned();
+    own.chain(NAMES.iter().filter(move |n| n.0 != map && n.0.split('.').next() == Some(family.as_str())))
 }
 
 /// A path may hold a colon itself: what exists as a file wins.

@@ -60,7 +60,7 @@ fn check_says_what_it_found() {
     assert_eq!(json["specs"][0]["diagnostics"][0]["code"], "E0209");
     assert_eq!(json["specs"][0]["diagnostics"][0]["labels"][0]["line"], 9);
     assert_eq!(json["specs"][1]["ok"], true);
-    assert_eq!(json["specs"][1]["stored"][0]["path"], "first.b");
+    assert_eq!(json["specs"][1]["stored"][0]["path"], "first.w");
     let none = s.uadc(&["check", "none.uad"]);
     assert!(none.code == 1 && none.err.contains("none.uad"), "{none:?}");
 }
@@ -80,7 +80,7 @@ fn fmt_has_one_layout() {
     assert_eq!(s.uadc(&["fmt", "a.uad"]).code, 0);
     assert_eq!(std::fs::read_to_string(s.path("a.uad")).unwrap(), once);
     assert_eq!(s.uadc(&["fmt", "--check", "a.uad"]).code, 0);
-    assert_eq!(s.shell("printf 'detector d{let a=1\n score{sample=a}}\n' | $UADC fmt -").out, once);
+    assert_eq!(s.shell("printf 'detector d{let a=1\n\n\n score{sample=a}}\n' | $UADC fmt -").out, once);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_detector_scores_pictures() {
     let lines: Vec<Value> = run.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(lines.len(), 3, "{run:?}");
     let scored: Vec<&Value> = lines.iter().filter(|l| l["error"].is_null()).collect();
-    assert!(scored.len() == 2 && scored.iter().all(|l| l["score"].is_number()), "{run:?}");
+    assert!(scored.len() == 2 && scored.iter().all(|l| l["pred_score"].is_number()), "{run:?}");
     assert!(run.err.contains("broken.png"));
     let written = std::fs::read_dir(s.path("maps")).unwrap().count();
     assert_eq!(written, 3, "two maps and scores.jsonl");

@@ -27,7 +27,8 @@ impl<'a> Ev<'a> {
                 _ => continue,
             };
             // A step of the loader has no body to look at.
-            if called(decl) || decl.body.value.is_none() && super::call::attribute(decl, "loader").is_some() {
+            let empty = super::call::attribute(decl, "loader").is_some() || decl.result.is_none();
+            if called(decl) || decl.body.value.is_none() && empty {
                 continue;
             }
             self.alone(decl, block);
@@ -46,7 +47,9 @@ impl<'a> Ev<'a> {
         (self.stopped, self.scratch) = (false, true);
         self.turn.clear();
         let place = self.at(0, decl.name.span);
-        let mut guessed = false;
+        // Weights have known shapes: a block's dims are made up.
+        let mut guessed = block;
+        self.closed_alone = block;
         let hyper = Frame::new(None, 0, if block { Kind::Block } else { Kind::Fn }, None);
         for p in decl.hyper.iter().flatten() {
             let v = self.made_up(p, &hyper, &mut guessed);
@@ -122,12 +125,13 @@ impl<'a> Ev<'a> {
         let mut shape = Vec::with_capacity(dims.len());
         for (k, d) in dims.iter().enumerate() {
             shape.push(match d {
-                DimItem::Expr(e) => match self.open_dim(e, env, place) {
+                DimItem::Expr(e) => match self.open_dim(e, env, self.closed_alone, place) {
                     Some(d) => d,
                     None => return Value::Poison,
                 },
                 DimItem::Any(_) => Dim::name(&format!("{name}_{k}")),
                 // Any number of axes: one, of the same name wherever `...` stands.
+                DimItem::Rest(..) if self.closed_alone => Dim::int(16),
                 DimItem::Rest(..) => Dim::name("rest"),
             });
         }
@@ -138,11 +142,11 @@ impl<'a> Ev<'a> {
         }
     }
 
-    fn open_dim(&mut self, e: &'a Expr, env: &Env<'a>, place: Place) -> Option<Dim> {
+    fn open_dim(&mut self, e: &'a Expr, env: &Env<'a>, closed: bool, place: Place) -> Option<Dim> {
         if let ExprKind::Name(n) = &e.kind
             && self.known_dim(n, env).ok()?.is_none()
         {
-            let d = Dim::name(n);
+            let d = if closed && n != "b" { Dim::int(16) } else { Dim::name(n) };
             env.dims.borrow_mut().push((n, d.clone(), place));
             return Some(d);
         }

@@ -93,10 +93,22 @@ impl Names {
                     Ok(())
                 }
                 ("ignore", Value::Array(list)) => names.ignore(list),
-                ("config", Value::Table(t)) => each(t, &mut errors, |k, v| Ok(names.config.push(config_rule(k, v)?))),
-                ("inputs", Value::Table(t)) => each(t, &mut errors, |k, v| Ok(names.inputs.push(input_rule(k, v)?))),
-                ("weights", Value::Table(t)) => each(t, &mut errors, |k, v| Ok(names.weights.push(weight_rule(k, v)?))),
-                ("outputs", Value::Table(t)) => each(t, &mut errors, |k, v| Ok(names.outputs.push(output_rule(k, v)?))),
+                ("config", Value::Table(t)) => {
+                    errors.extend(rules(t, &mut names.config, config_rule));
+                    Ok(())
+                }
+                ("inputs", Value::Table(t)) => {
+                    errors.extend(rules(t, &mut names.inputs, input_rule));
+                    Ok(())
+                }
+                ("weights", Value::Table(t)) => {
+                    errors.extend(rules(t, &mut names.weights, weight_rule));
+                    Ok(())
+                }
+                ("outputs", Value::Table(t)) => {
+                    errors.extend(rules(t, &mut names.outputs, output_rule));
+                    Ok(())
+                }
                 _ => Err("expected `root`, `ignore`, [config], [inputs], [weights] or [outputs]".to_owned()),
             };
             errors.extend(read.err().map(|e| format!("`{key}`: {e}")));
@@ -118,15 +130,16 @@ impl Names {
     }
 }
 
-fn each(
-    table: &Table,
-    errors: &mut Vec<String>,
-    mut read: impl FnMut(&str, &Value) -> Result<(), String>,
-) -> Result<(), String> {
+/// Reads every line of a table, in order; what is wrong comes back.
+fn rules<T>(table: &Table, into: &mut Vec<T>, read: fn(&str, &Value) -> Result<T, String>) -> Vec<String> {
+    let mut errors = Vec::new();
     for (key, value) in table {
-        errors.extend(read(key, value).err().map(|e| format!("`{key}`: {e}")));
+        match read(key, value) {
+            Ok(rule) => into.push(rule),
+            Err(e) => errors.push(format!("`{key}`: {e}")),
+        }
     }
-    Ok(())
+    errors
 }
 
 fn text<'a>(table: &'a Table, key: &str) -> Result<&'a str, String> {
@@ -228,6 +241,8 @@ mod tests {
         assert_eq!(names.config[1].null.as_deref(), Some("none"));
         assert!(names.ignores("fc.weight") && !names.ignores("conv1.weight"));
         assert_eq!(names.outputs[0].tol, Some(1e-4));
+        // The first match wins, so the order of the file is kept.
+        assert_eq!(names.weights[0].ours.text(), "encode.{i}.w");
     }
 
     #[test]

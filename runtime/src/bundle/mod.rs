@@ -181,7 +181,8 @@ impl Bundle {
     fn check_stored(&self) -> Result<(), ReadError> {
         for s in &self.plan.stored {
             let shape: Option<Vec<usize>> = s.shape.iter().map(|d| usize::try_from(d.as_int()?).ok()).collect();
-            let fits = self.table.get(&s.path).is_some_and(|(d, have, _)| *d == s.dtype && Some(have) == shape.as_ref());
+            let fits =
+                self.table.get(&s.path).is_some_and(|(d, have, _)| *d == s.dtype && Some(have) == shape.as_ref());
             if !fits {
                 return Err(ReadError::new(&self.path, format!("`{}` is missing or of another type", s.path)));
             }

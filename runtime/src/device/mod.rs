@@ -5,5 +5,5 @@
 
 #![allow(unsafe_code)]
 
-pub mod memory;
 pub mod executor;
+pub mod memory;

@@ -14,7 +14,7 @@ use uad_plan::{Binding, Dim};
 use uad_runtime::bundle::{Content, exe, v1};
 use uad_runtime::device::executor::StoredBytes;
 
-use crate::args::{self, Build};
+use crate::args::{self, Build, Target};
 use crate::compiled::{self, Compiled, Feed};
 use crate::engine::{Engine, InMemory};
 use crate::failure::{Done, Failure};
@@ -23,6 +23,9 @@ use crate::weights::{self, Tensors};
 
 /// Runs it.
 pub fn run(args: &Build) -> Done {
+    if args.target != Target::Cpu {
+        return Err(Failure::input("the CUDA back end is not in this version").help("--target cpu"));
+    }
     let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
     let content = content(&compiled, args)?;
     let look = Look::stderr();

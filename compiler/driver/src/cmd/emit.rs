@@ -35,10 +35,13 @@ pub fn run(args: &Emit) -> Done {
             Err(Failure::input("the text does not parse; see `uadc check`"))
         };
     }
+    if args.form == Form::Cuda {
+        return Err(Failure::input("the CUDA back end is not in this version"));
+    }
     let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
     let entry = |default: &str| args.entry.clone().unwrap_or_else(|| default.to_owned());
     match args.form {
-        Form::Ast => {}
+        Form::Ast | Form::Cuda => {}
         Form::Typed => out(&compiled.model.to_string()),
         Form::Graph => {
             for graph in chosen(&compiled.model.entries, args)? {

@@ -257,16 +257,16 @@ impl Scorer {
     }
 }
 
-/// `good/000.png` becomes `good_000.png`; a name that is taken gets a number.
+/// `good/000.jpg` becomes `000.png`, where that is taken `good_000.png`, where that is taken it gets a number.
 fn picture_name(path: &Path, taken: &mut BTreeSet<String>) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = path.parent().and_then(Path::file_name).map(|f| f.to_string_lossy().into_owned());
-    let name = folder.map_or(stem.clone(), |f| format!("{f}_{stem}"));
-    let mut free = format!("{name}.png");
+    let longer = folder.map_or(stem.clone(), |f| format!("{f}_{stem}"));
+    let mut free = if taken.contains(&format!("{stem}.png")) { longer.clone() } else { stem };
     let mut number = 2u64;
-    while !taken.insert(free.clone()) {
-        free = format!("{name}_{number}.png");
+    while !taken.insert(format!("{free}.png")) {
+        free = format!("{longer}_{number}");
         number += 1;
     }
-    free
+    format!("{free}.png")
 }
