@@ -201,13 +201,6 @@ impl<'a> Item<'a> {
     }
 }
 
-impl Item<'_> {
-    /// Its bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.data
-    }
-}
-
 impl View for Item<'_> {
     fn dtype(&self) -> Dtype {
         self.dtype
