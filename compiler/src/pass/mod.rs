@@ -14,6 +14,7 @@ mod merge;
 mod reduce;
 mod rewrite;
 mod scale;
+mod separate;
 mod stored;
 mod strength;
 mod views;
@@ -47,6 +48,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "views", doc: "Composes views and removes those that change nothing.", run: views::run },
     Pass { name: "broadcast", doc: "Computes before repeating instead of after.", run: broadcast::run },
     Pass { name: "reduce", doc: "Merges reductions of reductions and reduces before views.", run: reduce::run },
+    Pass { name: "separate", doc: "Reduces windows over two axes one axis at a time.", run: separate::run },
     Pass { name: "scale", doc: "Scales the smaller operand of a contraction, not its result.", run: scale::run },
     Pass { name: "merge", doc: "Merges scales and shifts after a contraction into its weights.", run: merge::run },
     Pass { name: "cse", doc: "Computes equal things once.", run: cse::run },
