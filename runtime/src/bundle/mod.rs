@@ -150,7 +150,10 @@ impl Bundle {
                 fail(&format!("its plan is not valid: {first}"))
             })
         };
-        let fits = || digest::digits(bytes).is_some_and(|d| bytes[d.clone()] == *digest.as_bytes() && digest::of(bytes, &d) == digest);
+        let fits = || {
+            digest::digits(bytes)
+                .is_some_and(|d| bytes[d.clone()] == *digest.as_bytes() && digest::of(bytes, &d) == digest)
+        };
         // Read while the digest is made, believed after.
         let (fits, plan) = std::thread::scope(|s| {
             let made = std::thread::Builder::new().spawn_scoped(s, fits);
