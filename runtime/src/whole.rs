@@ -34,16 +34,6 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
     })
 }
 
-/// Has `fill` make a file beside `path`, then moves it there. A kill leaves the old file; what a power cut leaves is for the
-/// reader to tell: nothing waits for the disk here.
-pub fn move_in(path: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let part = part_of(path);
-    fill(&part).and_then(|()| std::fs::rename(&part, path)).inspect_err(|_| {
-        // The error that is reported is the first one.
-        let _ = std::fs::remove_file(&part);
-    })
-}
-
 /// Writes these bytes.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with(path, |to| to.write_all(bytes))
