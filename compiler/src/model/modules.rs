@@ -255,7 +255,7 @@ pub(crate) fn item_name(item: &Item) -> Option<&Name> {
 }
 
 /// Names of the detectors of a file, and whether each is a variant.
-fn detectors(ast: &ast::File) -> Vec<(&str, bool)> {
+pub(crate) fn detectors(ast: &ast::File) -> Vec<(&str, bool)> {
     let one = |i| match i {
         &ItemKind::Detector { ref name, .. } => Some((name.text.as_str(), false)),
         &ItemKind::Variant { ref name, .. } => Some((name.text.as_str(), true)),
@@ -270,12 +270,4 @@ pub(crate) fn main_detector<'m>(ast: &'m ast::File, path: &str) -> Option<&'m st
     let all = detectors(ast);
     let named = all.iter().find(|d| d.0 == stem);
     named.or(all.iter().rev().find(|d| !d.1)).or(all.last()).map(|d| d.0)
-}
-
-/// The detectors of the root file beside the main one.
-pub(crate) fn other_detectors(files: &Files, root: &str) -> Vec<String> {
-    let Some(n) = files.position(root) else { return Vec::new() };
-    let (ast, _) = uad_grammar::parse(&files.files[n].1);
-    let main = main_detector(&ast, root);
-    detectors(&ast).into_iter().map(|d| d.0).filter(|d| Some(*d) != main).map(str::to_string).collect()
 }
