@@ -57,7 +57,7 @@ impl<'a> Ev<'a> {
                     }
                     at = f.parent.clone();
                 }
-                if self.item_value(n, env.module).is_some() && !hidden {
+                if !hidden && self.modules[env.module].values.contains_key(n) {
                     return Ok(None);
                 }
                 match n.as_str() {
@@ -470,7 +470,7 @@ impl<'a> Ev<'a> {
             _ => {}
         }
         let t = self.tensor_arg("cast", &g[0], place)?;
-        if self.ty(&t).dtype == to {
+        if self.type_of(&t).dtype == to {
             return Ok(Value::Tensor(Tensor { unit: None, ..t }));
         }
         let op = match to {

@@ -72,12 +72,15 @@ impl<'a> Ev<'a> {
         &mut self.levels[n]
     }
 
-    /// The type of a tensor.
+    /// The type of a tensor, to keep while the graph grows.
     pub(crate) fn ty(&self, t: &Tensor<'a>) -> TensorType {
-        match self.levels.iter().rev().find(|l| l.id == t.graph) {
-            Some(l) => l.graph.ty(t.node).clone(),
-            None => TensorType::new(DType::F32, vec![]),
-        }
+        self.type_of(t).clone()
+    }
+
+    /// The type of a tensor.
+    pub(crate) fn type_of(&self, t: &Tensor<'a>) -> &TensorType {
+        static SCALAR: TensorType = TensorType { dtype: DType::F32, shape: Vec::new() };
+        self.levels.iter().rev().find(|l| l.id == t.graph).map_or(&SCALAR, |l| l.graph.ty(t.node))
     }
 
     /// A tensor of this node of the current graph.
@@ -164,10 +167,10 @@ impl<'a> Ev<'a> {
 
     /// Repeats a tensor to a shape (trailing axes align, extents of 1 repeat).
     pub(crate) fn spread(&mut self, t: &Tensor<'a>, shape: &[Dim], place: Place) -> R<Tensor<'a>> {
-        let ty = self.ty(t);
-        if ty.shape == shape {
+        if self.type_of(t).shape == shape {
             return Ok(t.clone());
         }
+        let ty = self.ty(t);
         let Some(lead) = shape.len().checked_sub(ty.shape.len()) else {
             let want = TensorType::new(ty.dtype, shape.to_vec());
             self.err(Diagnostic::new("E0204", format!("{ty} has more axes than {want}"), place, "here"));
@@ -210,10 +213,10 @@ impl<'a> Ev<'a> {
 
     /// The same tensor with a dim written as an equal one: equality is left to the binding.
     pub(crate) fn retype(&mut self, t: &Tensor<'a>, shape: Vec<Dim>, why: &str, place: Place) -> R<Tensor<'a>> {
-        let ty = self.ty(t);
-        if ty.shape == shape {
+        if self.type_of(t).shape == shape {
             return Ok(t.clone());
         }
+        let ty = self.ty(t);
         for (a, b) in ty.shape.iter().zip(&shape) {
             if a != b {
                 self.require(a, Relation::Eq, b, why, place);
@@ -230,6 +233,11 @@ impl<'a> Ev<'a> {
     pub(crate) fn enter(&mut self, label: &str, place: Place, instance: bool, kernel: Option<String>) -> ScopeId {
         let at = self.where_is(place);
         self.remember(label, &at, place, None);
+        self.enter_at(label, at, instance, kernel)
+    }
+
+    /// [`Ev::enter`] where the call is remembered already.
+    pub(crate) fn enter_at(&mut self, label: &str, at: String, instance: bool, kernel: Option<String>) -> ScopeId {
         let l = self.top();
         let old = l.scope;
         let scope = Scope { parent: Some(old), label: label.to_string(), place: at, instance, kernel };

@@ -566,7 +566,7 @@ impl<'a> Ev<'a> {
     /// The dtype of static or tensor values.
     pub(crate) fn dtype_of(&self, v: &Value<'a>) -> Option<DType> {
         match v {
-            Value::Tensor(t) => Some(self.ty(t).dtype),
+            Value::Tensor(t) => Some(self.type_of(t).dtype),
             _ => None,
         }
     }

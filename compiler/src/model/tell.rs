@@ -141,7 +141,7 @@ impl<'a> Ev<'a> {
         args: &[Arg<'a>],
     ) -> R<()> {
         let takes = |p: &Param| matches!(p.ty.as_ref().map(|t| &t.kind), Some(TypeKind::Tensor(..)));
-        let input = args.iter().find(|a| matches!(&a.value, Value::Tensor(t) if !self.ty(t).shape.is_empty()));
+        let input = args.iter().find(|a| matches!(&a.value, Value::Tensor(t) if !self.type_of(t).shape.is_empty()));
         let Some(a) = input.filter(|_| !params.iter().any(takes)) else { return Ok(()) };
         let (name, given) = (&decl.name.text, self.text(a.place));
         let given = if given.is_empty() || given.len() > 40 { "x" } else { given };

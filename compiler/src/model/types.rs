@@ -439,7 +439,9 @@ impl<'a> Ev<'a> {
         }
         let why = "a declared dimension must be what is given";
         let mut out = if shape == ty.shape { t.clone() } else { self.retype(t, shape, why, place)? };
-        out.labels = Some(labels.into());
+        if out.labels.as_deref() != Some(labels.as_slice()) {
+            out.labels = Some(labels.into());
+        }
         Ok(out)
     }
 
