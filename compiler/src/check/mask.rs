@@ -143,6 +143,14 @@ fn compute(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Option<Known>>, dep
         }
         Op::Map(f) => {
             let floors = n.ty.dtype == DType::I32 && matches!(f, ScalarOp::Div);
+            // Where no argument differs along an axis, one value does for all of it.
+            let same = |k: usize| args.iter().all(|a| a.strides[k] == 0);
+            let few: Vec<usize> =
+                shape.iter().enumerate().map(|(k, n)| if same(k) { (*n).min(1) } else { *n }).collect();
+            let mut strides = row_major(&few);
+            (0..few.len()).filter(|k| same(*k)).for_each(|k| strides[k] = 0);
+            let size: usize = few.iter().product();
+            args.iter_mut().for_each(|a| a.shape.clone_from(&few));
             let args: Vec<Rc<[f64]>> = args.iter().map(Known::in_order).collect();
             let mut point = vec![0.0; args.len()];
             let mut at = |i: usize| {
@@ -152,7 +160,8 @@ fn compute(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Option<Known>>, dep
                 let v = f.eval(&point);
                 if floors { v.floor() } else { v }
             };
-            (0..size).map(|i| at(i)).collect()
+            let values = (0..size).map(&mut at).collect();
+            return Some(Known { shape, first: 0, strides, values });
         }
         Op::Reshape => args.first()?.in_order(),
         Op::Permute(perm) => {

@@ -23,6 +23,7 @@ mod prelude;
 mod print;
 mod program;
 mod shaped;
+mod stacks;
 mod stage;
 mod tell;
 mod types;
@@ -39,7 +40,8 @@ use crate::diag::{Diagnostic, Place, Severity};
 use crate::graph::{Graph, Op, TensorType};
 use crate::source::{Files, Loader};
 
-pub(crate) use program::{Program, on_deep_stacks};
+pub(crate) use program::Program;
+pub(crate) use stacks::on_deep_stacks;
 
 pub use info::*;
 pub use stage::pattern_matches;
@@ -201,10 +203,12 @@ pub(crate) fn prune(g: &mut Graph) -> Vec<bool> {
         n.0 = to[n.0 as usize];
     }
     let mut names: Vec<String> = Vec::new();
-    let mut used: HashSet<&uad_plan::Dim> = HashSet::new();
+    // Few differ.
+    let mut used: Vec<&uad_plan::Dim> = Vec::new();
     for n in &g.nodes {
         for d in &n.ty.shape {
-            if d.as_int().is_none() && used.insert(d) {
+            if d.as_int().is_none() && !used.contains(&d) {
+                used.push(d);
                 names.extend(d.names());
             }
         }

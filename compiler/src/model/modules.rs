@@ -38,8 +38,13 @@ pub(crate) type Lost = HashSet<(usize, String)>;
 /// Most modules of one check.
 const MOST: usize = 256;
 
+/// A tree and what did not parse.
+type Parsed = (ast::File, Vec<uad_grammar::SyntaxError>);
+
 struct Loading<'l> {
     loader: &'l dyn Loader,
+    /// Modules of the library that the root names, parsed at once.
+    ahead: HashMap<String, Parsed>,
     modules: Vec<Option<Module>>,
     by_name: HashMap<String, usize>,
     open: Vec<usize>,
@@ -51,6 +56,7 @@ struct Loading<'l> {
 pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<Module>, Vec<Diagnostic>, Lost) {
     let mut loading = Loading {
         loader,
+        ahead: HashMap::new(),
         modules: Vec::new(),
         by_name: HashMap::new(),
         open: Vec::new(),
@@ -73,6 +79,22 @@ pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<M
     (loading.modules.into_iter().flatten().collect(), loading.out, loading.lost)
 }
 
+/// The modules of the library that a file names, parsed.
+fn library_of(file: &ast::File) -> HashMap<String, Parsed> {
+    let mut named: Vec<(&str, &str)> = Vec::new();
+    for item in &file.items {
+        if let ItemKind::Use { path, .. } = &item.kind
+            && let [one] = path.as_slice()
+            && let Some(text) = source::library(&one.text)
+            && !named.iter().any(|n| n.0 == one.text)
+        {
+            named.push((&one.text, text));
+        }
+    }
+    let parsed = super::on_deep_stacks(named.len(), |n| uad_grammar::parse(named[n].1));
+    named.iter().zip(parsed).filter_map(|(n, p)| Some((n.0.to_string(), p?))).collect()
+}
+
 fn folder(path: &str) -> &str {
     path.rfind(['/', '\\']).map_or("", |n| &path[..=n])
 }
@@ -83,7 +105,10 @@ impl Loading<'_> {
         self.by_name.insert(name.clone(), at);
         self.modules.push(None);
         self.open.push(at);
-        let (ast, errors) = uad_grammar::parse(text);
+        let (ast, errors) = self.ahead.remove(&name).unwrap_or_else(|| uad_grammar::parse(text));
+        if at == 0 {
+            self.ahead = library_of(&ast);
+        }
         for e in errors {
             let mut d = Diagnostic::new("E0001", e.message, Place { file, span: e.span }, e.label);
             d.help = e.help;

@@ -3,9 +3,6 @@
 //! In: texts, and what a user chose. Out: [`Program`], models of its detectors. Invariants: a detector's elaboration depends on no
 //! other, so that all may run at once; evaluation has a deep stack of its own. Imports: modules, the evaluator.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use uad_grammar::ast::{Expr, File, Span};
 
 use crate::diag::{Diagnostic, Place, Severity};
@@ -13,9 +10,6 @@ use crate::source::{Files, Loader};
 
 use super::modules::{self, Lost, Module};
 use super::{Called, Choice, Facts, Model, evaluate, evaluate_uncalled};
-
-/// Evaluation recurses with the program, bounded by the evaluator's depth: virtual memory, touched as needed.
-const STACK: usize = 1 << 29;
 
 /// A file by its lines, for messages.
 pub(crate) struct Lines<'f> {
@@ -104,7 +98,7 @@ impl<'f> Program<'f> {
         main.into_iter().chain(all.into_iter().map(|d| d.0).filter(|d| Some(*d) != main)).collect()
     }
 
-    /// A detector's model, what is wrong with it, and what the analyses read. On a deep stack: see [`on_deep_stacks`].
+    /// A detector's model, what is wrong with it, and what the analyses read. On a deep stack: see [`super::stacks`].
     pub fn elaborate(&self, choice: &Choice, detector: &str) -> (Option<Model>, Vec<Diagnostic>, Facts) {
         let (model, mut out, mut facts) = evaluate(self, choice, detector);
         facts.own = self.own().map(|t| t.0).collect();
@@ -118,29 +112,4 @@ impl<'f> Program<'f> {
         super::tell::without_consequences(&mut out, self);
         out
     }
-}
-
-/// Does jobs on threads with deep stacks, as many at once as the machine has cores; results in order. A job that the machine
-/// had no room for has none.
-pub(crate) fn on_deep_stacks<T: Send>(jobs: usize, job: impl Fn(usize) -> T + Sync) -> Vec<Option<T>> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<T>>> = Mutex::new((0..jobs).map(|_| None).collect());
-    let work = || {
-        loop {
-            let n = next.fetch_add(1, Ordering::Relaxed);
-            if n >= jobs {
-                return;
-            }
-            let r = job(n);
-            results.lock().unwrap_or_else(PoisonError::into_inner)[n] = Some(r);
-        }
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|s| {
-        let thread = || std::thread::Builder::new().name("elaborate".into()).stack_size(STACK);
-        let threads: Vec<_> = (0..jobs.min(cores)).filter_map(|_| thread().spawn_scoped(s, work).ok()).collect();
-        // A panic has been reported by its hook; its job has no result.
-        threads.into_iter().for_each(|t| drop(t.join()));
-    });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -93,7 +93,7 @@ impl<'a> Ev<'a> {
         match self.lines.get(place.file) {
             Some(l) => {
                 let line = l.starts.partition_point(|s| *s <= place.span.start);
-                format!("{}:{}", l.name, line.max(1))
+                [l.name, ":", &line.max(1).to_string()].concat()
             }
             None => String::new(),
         }

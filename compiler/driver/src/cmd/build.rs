@@ -80,21 +80,21 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         weights::load(&mut stored, compiled, argument)?;
     }
     let given: Vec<String> = stored.keys().cloned().collect();
-    // The first values and the plan do not need each other.
+    // The first values and the plan, with its text, do not need each other.
+    let plan = || compiled.plan("score", &[]).map(|plan| (plan.to_string(), plan));
     let (drawn, plan) = std::thread::scope(|s| {
-        let thread = std::thread::Builder::new().stack_size(crate::STACK);
-        let plan = thread.spawn_scoped(s, || compiled.plan("score", &[]));
+        let made = std::thread::Builder::new().stack_size(crate::STACK).spawn_scoped(s, plan);
         let drawn = weights::initialise(compiled, args.seed, &mut stored);
-        let plan = match plan.map(std::thread::ScopedJoinHandle::join) {
+        let plan = match made.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(plan)) => plan,
             // The hook has said what happened.
             Ok(Err(_)) => Err(Failure::Fault("the compiler broke off".to_owned())),
-            Err(_) => compiled.plan("score", &[]),
+            Err(_) => plan(),
         };
         (drawn, plan)
     });
     drawn?;
-    let plan = plan?;
+    let (text, plan) = plan?;
     let user: Vec<(String, String)> = compiled.files.files.iter().filter(|f| is_user(&f.0)).cloned().collect();
     let is_given = |path: &str| given.binary_search_by(|g| g.as_str().cmp(path)).is_ok();
     let card = v1::Card {
@@ -108,7 +108,6 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         weights: args.weights.clone(),
         files: user.iter().map(|f| f.0.clone()).collect(),
     };
-    let text = plan.to_string();
     let stored = Arc::new(InMemory(stored));
     let mut engine = Engine::new(plan, stored.clone(), &args::Engine::default());
     let (probe_inputs, probe_outputs) = probe(&mut engine, &card)?;
