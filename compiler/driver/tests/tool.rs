@@ -118,7 +118,7 @@ fn new_writes_what_checks() {
 fn new_draws_data() {
     let s = Scratch::new("new-data");
     let draw = |folder: &str| s.uadc(&["new", "--data", folder, "--size", "32", "--train", "2", "--test", "2"]);
-    assert!(draw("drawn").err.contains("12 pictures of 2 classes"));
+    assert!(draw("drawn").err.contains("16 pictures of 2 classes"));
     for file in ["cloth/train/good/001.png", "stone/test/shift/000.png", "stone/ground_truth/shift/000_mask.png"] {
         assert!(s.path("drawn").join(file).is_file(), "{file}");
     }
