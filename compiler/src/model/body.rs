@@ -307,6 +307,9 @@ impl<'a> Ev<'a> {
             }
         }
         self.register(&path, kind, &t, p, &owner, env, place)?;
+        if self.frozen == 0 && kind == StoredKind::Weight {
+            self.thawed.insert(path.clone());
+        }
         let op = if kind == StoredKind::Weight { Op::Weight(path.clone()) } else { Op::State(path.clone()) };
         let mut leaf = self.leaf(op, &path, t, place)?;
         leaf.unit = unit;
@@ -349,6 +352,7 @@ impl<'a> Ev<'a> {
             site: owner.site.unwrap_or(place),
             frozen,
             initialised: p.default.is_some(),
+            stage: None,
             names: owner
                 .foreign
                 .as_ref()

@@ -24,6 +24,7 @@ mod print;
 mod shaped;
 mod stage;
 mod tell;
+mod train;
 mod types;
 mod uncalled;
 mod value;
@@ -32,7 +33,6 @@ mod view;
 use std::collections::{HashMap, HashSet};
 
 use uad_grammar::ast::{Expr, ItemKind, Span, StmtKind};
-use uad_plan::StoredKind;
 
 use crate::diag::{Diagnostic, Place, Severity};
 use crate::graph::{Graph, Op, TensorType};
@@ -125,6 +125,10 @@ pub(crate) struct Ev<'a> {
     unreached: HashSet<usize>,
     carried: Vec<(Env<'a>, String)>,
     collected: Vec<(String, Tensor<'a>, Place)>,
+    /// Weights that this entry uses without `frozen`.
+    thawed: HashSet<String>,
+    /// What a stage's average leaves: weights, and the states that they become.
+    averages: Vec<(String, String)>,
     found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
     frames: Vec<Env<'a>>,
 }
@@ -387,6 +391,8 @@ fn evaluate(
         unreached: HashSet::new(),
         carried: Vec::new(),
         collected: Vec::new(),
+        thawed: HashSet::new(),
+        averages: Vec::new(),
         found: Vec::new(),
         frames: Vec::new(),
     };
@@ -448,17 +454,6 @@ impl<'a> Ev<'a> {
                 leaves(g, &mut r, &mut HashSet::new());
             }
             s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
-            let trained: Vec<&StoredInfo> =
-                stored.iter().filter(|t| t.kind == StoredKind::Weight && !t.frozen && r.contains(&t.path)).collect();
-            if let Some(m) = &mut s.minimise {
-                for t in trained {
-                    let hit =
-                        |g: &&mut GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, &t.path));
-                    if let Some(g) = m.groups.iter_mut().find(hit) {
-                        g.weights.push(t.path.clone());
-                    }
-                }
-            }
         }
         let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
         init.writes.retain(|w| reads.contains(&w.0));
