@@ -105,7 +105,7 @@ pub struct StoredInfo {
     pub path: String,
     /// Weight or state.
     pub kind: StoredKind,
-    /// Element type and closed shape.
+    /// Element type and shape. Open dims, of states that a stage makes, have their values from the stored tensor.
     pub ty: TensorType,
     /// Where it is declared.
     pub place: Place,
@@ -158,6 +158,8 @@ pub struct StageInfo {
     pub settings: Vec<(String, Static)>,
     /// Weights and states that it writes.
     pub writes: Vec<String>,
+    /// Of these the states of open shape: an output of this name of the step or the finishing entry replaces each.
+    pub replaces: Vec<String>,
     /// Weights and states it reads.
     pub reads: Vec<String>,
     /// Outputs of every batch that the finishing entry takes as inputs, stacked over the pass.

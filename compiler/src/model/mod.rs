@@ -23,6 +23,7 @@ mod prelude;
 mod print;
 mod shaped;
 mod stage;
+mod states;
 mod tell;
 mod train;
 mod types;
@@ -127,6 +128,10 @@ pub(crate) struct Ev<'a> {
     collected: Vec<(String, Tensor<'a>, Place)>,
     /// Weights that this entry uses without `frozen`.
     thawed: HashSet<String>,
+    /// New values of states of open shape, by path.
+    replaced: Vec<(String, Tensor<'a>, Place)>,
+    /// States whose shape is being asked of the rule that writes them.
+    asking: Vec<String>,
     /// What a stage's average leaves: weights, and the states that they become.
     averages: Vec<(String, String)>,
     found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
@@ -393,6 +398,8 @@ fn evaluate(
         collected: Vec::new(),
         thawed: HashSet::new(),
         averages: Vec::new(),
+        replaced: Vec::new(),
+        asking: Vec::new(),
         found: Vec::new(),
         frames: Vec::new(),
     };
@@ -445,6 +452,7 @@ impl<'a> Ev<'a> {
             leaves(g, &mut reads, &mut fed);
             reads.extend(g.writes.iter().map(|w| w.0.clone()));
         }
+        reads.extend(self.stages.iter().flat_map(|s| s.replaces.iter().cloned()));
         let mut stored = std::mem::take(&mut self.stored);
         stored.retain(|s| reads.contains(&s.path));
         let mut stages = std::mem::take(&mut self.stages);

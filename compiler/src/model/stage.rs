@@ -10,7 +10,7 @@ use uad_plan::DType;
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Graph, Op, ScopeId, TensorType};
+use crate::graph::{Graph, NodeId, Op, ScopeId, TensorType};
 
 use super::train::{Functions, Training};
 use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Owner, Part, R, Value};
@@ -91,6 +91,7 @@ impl<'a> Ev<'a> {
         self.collected.clear();
         self.thawed.clear();
         self.averages.clear();
+        self.replaced.clear();
         self.turn.clear();
         self.carried.clear();
         self.training = matches!(&entry, EntryKind::Stage { trains: Some(_), .. });
@@ -218,6 +219,7 @@ impl<'a> Ev<'a> {
             minimise: None,
             settings: Vec::new(),
             writes: Vec::new(),
+            replaces: Vec::new(),
             reads: Vec::new(),
             collects: Vec::new(),
             features: None,
@@ -251,11 +253,15 @@ impl<'a> Ev<'a> {
     fn stage_graphs(&mut self, mut info: StageInfo, collects: bool) {
         let mut g = std::mem::take(&mut self.levels[0].graph);
         let places = std::mem::take(&mut self.levels[0].places);
-        info.writes = g.writes.iter().map(|w| w.0.clone()).collect();
+        let replaced: Vec<(String, NodeId)> =
+            std::mem::take(&mut self.replaced).into_iter().map(|r| (r.0, r.1.node)).collect();
+        info.replaces = replaced.iter().map(|r| r.0.clone()).collect();
+        info.writes = g.writes.iter().chain(&replaced).map(|w| w.0.clone()).collect();
         let whole = depends(&g, |op| matches!(op, Op::Input(n) if n.starts_with("all.")));
         let batch = depends(&g, |op| matches!(op, Op::Input(n) if !n.starts_with("all.")));
         let (late, now): (Vec<_>, Vec<_>) = g.writes.iter().cloned().partition(|w| whole[w.1.0 as usize]);
-        for (path, n) in &late {
+        let (late_new, new): (Vec<_>, Vec<_>) = replaced.into_iter().partition(|w| whole[w.1.0 as usize]);
+        for (path, n) in late.iter().chain(&late_new) {
             if batch[n.0 as usize] {
                 let at = places.get(n.0 as usize).copied().unwrap_or(info.place);
                 self.err(
@@ -269,7 +275,7 @@ impl<'a> Ev<'a> {
         if collects || !averages.is_empty() {
             let mut end = g.clone();
             end.name = format!("{}.finish", info.name);
-            end.outputs.clear();
+            end.outputs = late_new;
             end.named.clear();
             end.writes = late;
             let mut places = places.clone();
@@ -285,6 +291,7 @@ impl<'a> Ev<'a> {
             last = Some(self.pruned(end, &places));
         }
         g.writes = now;
+        g.outputs.extend(new);
         let g = self.pruned(g, &places);
         self.stages.push(info);
         self.graphs.push(g);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use uad_plan::{DType, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
-use crate::grad::{NoGradient, gradients};
+use crate::grad::{NoGradient, Why, gradients};
 use crate::graph::{Graph, NodeId, Op, TensorType};
 
 use super::stage::pattern_matches;
@@ -207,15 +207,11 @@ impl<'a> Ev<'a> {
     }
 
     fn no_gradient(&mut self, e: NoGradient, loss: Place) -> R<()> {
-        let level = &self.levels[0];
-        let place = level.places.get(e.node.0 as usize).copied().unwrap_or(loss);
-        let ends = matches!(&level.graph.node(e.node).op,
-            Op::Loop { body, .. } if body.outputs.iter().any(|o| o.0 == "until"));
-        let d = if ends {
-            Diagnostic::new("E0409", "no gradient passes a loop with `until`", place, "ends early")
-                .help("put its result under `stop(…)`, or leave out `until`")
-        } else {
-            Diagnostic::new("E0409", "no gradient passes here", place, e.why)
+        let place = self.levels[0].places.get(e.node.0 as usize).copied().unwrap_or(loss);
+        let d = match e.why {
+            Why::Until => Diagnostic::new("E0409", "no gradient passes a loop with `until`", place, "ends early")
+                .help("put its result under `stop(…)`, or leave out `until`"),
+            why => Diagnostic::new("E0409", "no gradient passes here", place, NoGradient { why, ..e }.to_string()),
         };
         self.err(d.label(loss, "this loss needs its gradient"));
         Err(Bad)
