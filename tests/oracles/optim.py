@@ -3,7 +3,8 @@
     python3 tests/oracles/optim.py        (torch 2.15; any version since 2.1 will do)
 
 A tanh layer of 4 outputs on 8 samples of 3 numbers, full batch, mean square error. Ten steps are an epoch. Every case names the
-stage of ours that must give the same: after `minimise loss`.
+stage of ours that must give the same: after `minimise loss`. Rates are small enough that Adam does not circle around a minimum:
+there it is chaotic, and the rounding of weights to f32 alone moves losses by 1e-3 within 100 steps.
 """
 import json
 import pathlib
@@ -39,8 +40,8 @@ CASES = [
     ("nesterov", "with sgd(lr: 0.05, momentum: 0.9, nesterov: true, weight_decay: 0.01)",
      lambda p: SGD(p, 0.05, 0.9, weight_decay=0.01, nesterov=True), None, None, None, False),
     ("adam", "with adam(lr: 0.01)", lambda p: Adam(p, 0.01), None, None, None, False),
-    ("adam_decay", "with adam(lr: 0.01, betas: (0.5, 0.99), weight_decay: 0.1)",
-     lambda p: Adam(p, 0.01, (0.5, 0.99), weight_decay=0.1), None, None, None, False),
+    ("adam_decay", "with adam(lr: 0.005, betas: (0.8, 0.99), weight_decay: 0.02)",
+     lambda p: Adam(p, 0.005, (0.8, 0.99), weight_decay=0.02), None, None, None, False),
     ("adamw", "with adamw(lr: 0.01)", lambda p: AdamW(p, 0.01), None, None, None, False),
     ("adamw_decay", "with adamw(lr: 0.02, betas: (0.9, 0.95), eps: 1e-6, weight_decay: 0.2)",
      lambda p: AdamW(p, 0.02, (0.9, 0.95), 1e-6, 0.2), None, None, None, False),
@@ -60,8 +61,9 @@ CASES = [
 ]
 
 
-def run(make, by_step, by_epoch, clip, average):
-    net = torch.nn.Linear(3, 4)
+def run(make, by_step, by_epoch, clip, average, dtype=torch.float64):
+    net = torch.nn.Linear(3, 4, dtype=dtype)
+    x, y = X.to(dtype), Y.to(dtype)
     with torch.no_grad():
         net.weight.copy_(W)
         net.bias.copy_(B)
@@ -74,7 +76,7 @@ def run(make, by_step, by_epoch, clip, average):
     for step in range(STEPS):
         for o in opts:
             o.zero_grad()
-        loss = ((torch.tanh(net(X)) - Y) ** 2).mean()
+        loss = ((torch.tanh(net(x)) - y) ** 2).mean()
         loss.backward()
         if clip:
             clip(ps)
@@ -90,6 +92,13 @@ def run(make, by_step, by_epoch, clip, average):
     return {"losses": losses, "w": last.weight.tolist(), "b": last.bias.tolist()}
 
 
+def case(name, stage, *how):
+    """`f32`: how far PyTorch itself is from this in f32."""
+    whole, short = run(*how), run(*how, dtype=torch.float32)
+    off = [abs(torch.tensor(whole[k]) - torch.tensor(short[k])).max().item() for k in ("w", "b", "losses")]
+    return {"name": name, "stage": stage, "f32": max(off), **whole}
+
+
 out = {"torch": torch.__version__, "steps": STEPS, "epoch": EPOCH, "x": X.tolist(), "y": Y.tolist(), "w": W.tolist(), "b": B.tolist(),
-       "cases": [{"name": n, "stage": s, **run(*how)} for n, s, *how in CASES]}
+       "cases": [case(*c) for c in CASES]}
 pathlib.Path(__file__).with_name("optim.json").write_text(json.dumps(out) + "\n")

@@ -81,6 +81,8 @@ detector case {{
             })
             .collect();
         let losses = numbers(&case["losses"]);
+        // Weights are rounded to f32 after every step, on the reference too; so are PyTorch's in f32.
+        let allowed = f64::max(1e-6, 2.0 * case["f32"].as_f64().expect("a number"));
         for reference in [true, false] {
             let mut l = learner(&spec, &Choice::default());
             l.stored.insert("fit.w".into(), numbers(&oracle["w"]));
@@ -95,13 +97,11 @@ detector case {{
             }
             let got = outs.iter().map(|o| o["loss"].get(0).expect("a loss"));
             let off = got.zip(losses.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            assert!(off < 1e-6, "{name}: losses differ by {off:e} (reference: {reference})");
+            assert!(off < allowed, "{name}: losses differ by {off:e} (reference: {reference})");
             for (path, key) in [("fit.w", "w"), ("fit.b", "b")] {
                 let want = numbers(&case[key]);
                 let off = l.stored[path].iter().zip(want.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                // Weights are rounded to f32 after every step, on the reference too.
-                let most = want.iter().map(f64::abs).fold(1.0, f64::max);
-                assert!(off < 1e-6 * most, "{name}: `{path}` differs by {off:e} (reference: {reference})");
+                assert!(off < allowed, "{name}: `{path}` differs by {off:e} (reference: {reference})");
             }
         }
     }
