@@ -84,6 +84,14 @@ pub fn gradients(g: &mut Graph, of: NodeId, wrt: &[NodeId]) -> Result<Vec<NodeId
     pull(g, &[(of, one)], wrt)
 }
 
+/// Does a path of gradients lead from `of` to `by`?
+pub fn leads(g: &Graph, of: NodeId, by: NodeId) -> bool {
+    let end = of.0 as usize + 1;
+    let same = leaves(g, end);
+    let by = same.get(by.0 as usize).copied().unwrap_or(by);
+    live(g, end, &same, &[by]).last().copied().unwrap_or(false)
+}
+
 /// Appends the sum, over all values with a cotangent, of the cotangent's product with the derivative by each of `wrt`.
 fn pull(g: &mut Graph, seeds: &[(NodeId, NodeId)], wrt: &[NodeId]) -> Result<Vec<NodeId>, NoGradient> {
     let end = seeds.iter().map(|s| s.0.0 as usize + 1).max().unwrap_or(0);
