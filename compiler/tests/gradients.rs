@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use ndarray::{ArrayD, IxDyn};
 use uad_compiler::grad::{Why, gradients};
 use uad_compiler::graph::op::OPS;
-use uad_compiler::graph::random::{random, values};
-use uad_compiler::graph::{Graph, NodeId, Op, TensorType, text, verify};
+use uad_compiler::graph::random::{loss, random, values};
+use uad_compiler::graph::{Graph, NodeId, Op, text, verify};
 use uad_compiler::lower::{LowerOptions, lower};
 use uad_plan::interp::{Draw, run_f64};
-use uad_plan::{Binding, Bound, DType, Plan, ReduceOp, ScalarOp, Stored, StoredKind, bind};
 use uad_plan::scalar::SCALAR_OPS;
+use uad_plan::{Binding, Bound, DType, Plan, ScalarOp, Stored, StoredKind, bind};
 
 type Arrays = BTreeMap<String, ArrayD<f64>>;
 
@@ -86,40 +86,6 @@ fn bound(g: &Graph, binding: &Binding) -> Result<Bound, String> {
 fn computed(b: &Bound, inputs: &Arrays, stored: &Arrays) -> Result<Arrays, String> {
     let draw = Draw { seed: 3, step: 5, first_sample: 2 };
     run_f64(b, inputs, &mut stored.clone(), draw).map_err(|e| e.to_string())
-}
-
-/// The sum of all f32 outputs, each element weighed by a number of its own.
-fn loss(g: &mut Graph) -> Option<NodeId> {
-    let mut outputs = std::mem::take(&mut g.outputs);
-    outputs.retain(|o| g.ty(o.1).dtype == DType::F32);
-    (g.writes, g.named) = (vec![], vec![]);
-    let mut sum: Option<NodeId> = None;
-    for (n, (_, id)) in outputs.into_iter().enumerate() {
-        let scope = g.node(id).scope;
-        let shape = g.ty(id).shape.clone();
-        let mut weight = g.constant(DType::F32, 0.7 + 0.1 * n as f64, scope);
-        weight = g.broadcast(weight, &shape, scope).unwrap();
-        for axis in 0..shape.len() {
-            let ty = TensorType::new(DType::I32, shape.clone());
-            let i = g.add(Op::Iota { axis }, &[], ty, scope).unwrap();
-            let i = g.map(ScalarOp::ToF32, &[i], scope).unwrap();
-            let angle = g.map(ScalarOp::Add, &[i, weight], scope).unwrap();
-            weight = g.map(ScalarOp::Sin, &[angle], scope).unwrap();
-        }
-        // Large outputs are bounded, so that all count.
-        let y = g.map(ScalarOp::Tanh, &[id], scope).unwrap();
-        let small = g.constant(DType::F32, 0.01, scope);
-        let small = g.broadcast(small, &shape, scope).unwrap();
-        let linear = g.map(ScalarOp::Mul, &[id, small], scope).unwrap();
-        let y = g.map(ScalarOp::Add, &[y, linear], scope).unwrap();
-        let y = g.map(ScalarOp::Mul, &[y, weight], scope).unwrap();
-        let y = g.op(Op::Reduce { op: ReduceOp::Sum, axes: (0..shape.len()).collect() }, &[y], scope).unwrap();
-        sum = Some(match sum {
-            Some(s) => g.map(ScalarOp::Add, &[s, y], scope).unwrap(),
-            None => y,
-        });
-    }
-    sum
 }
 
 /// The sum of gradients, each element weighed: a scalar to derive once more.
