@@ -6,6 +6,7 @@
 pub mod check;
 pub mod compile;
 pub mod diag;
+pub mod grad;
 pub mod graph;
 pub mod library;
 pub mod lower;
@@ -13,3 +14,4 @@ pub mod model;
 pub mod names;
 pub mod pass;
 pub mod source;
+mod split;

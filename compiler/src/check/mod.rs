@@ -13,6 +13,7 @@ use crate::diag::{Diagnostic, Label, Place, Severity};
 use crate::graph::Graph;
 use crate::model::{self, Choice, Facts, Model, Program};
 use crate::source::{Files, Loader};
+use crate::split;
 
 /// Elaborates and analyses a detector. No model where there is an error.
 pub fn check(
@@ -23,7 +24,8 @@ pub fn check(
 ) -> (Option<Model>, Vec<Diagnostic>) {
     let program = Program::read(files, loader, root_path, &choice.set);
     let detector = choice.detector.as_deref().or(program.main());
-    checked(&program, choice, detector.as_slice(), false)
+    let (model, out) = checked(&program, choice, detector.as_slice(), false);
+    (model.map(split_stages), out)
 }
 
 /// [`check`], and then the file's other detectors, and what no detector calls. The model is the chosen detector's.
@@ -82,7 +84,12 @@ fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -
     }
     out.sort_by_key(order);
     let failed = out.iter().any(|d| d.severity == Severity::Error);
-    (model.filter(|_| !failed), out)
+    (model.filter(|_| !failed).map(split_stages), out)
+}
+
+fn split_stages(mut model: Model) -> Model {
+    split::split(&mut model);
+    model
 }
 
 fn order(d: &Diagnostic) -> (Option<(usize, u32)>, &'static str) {
@@ -95,7 +102,6 @@ fn analysed(program: &Program, choice: &Choice, detector: &str) -> (Option<Model
     if let Some(model) = model.as_ref().filter(|_| !failed(&out)) {
         flow::draws(model, &facts, &mut out);
         flow::labels(model, &mut out);
-        flow::until(model, &facts, &mut out);
         batch::check(model, &facts, &mut out);
         mask::check(model, &facts, &mut out);
         stored::trained(model, &mut out);

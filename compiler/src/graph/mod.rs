@@ -6,9 +6,11 @@
 //! arguments of a map have one shape. Imports: `uad-plan` for dims, dtypes and scalar operations.
 
 pub mod build;
+pub mod groups;
 pub mod op;
 pub mod picture;
 pub mod random;
+pub mod samples;
 pub mod text;
 pub mod verify;
 

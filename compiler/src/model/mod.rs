@@ -7,6 +7,7 @@
 mod body;
 mod builtin;
 mod call;
+mod derive;
 mod detector;
 mod emit;
 mod eval;
@@ -25,7 +26,9 @@ mod program;
 mod shaped;
 mod stacks;
 mod stage;
+mod states;
 mod tell;
+mod train;
 mod types;
 mod uncalled;
 mod value;
@@ -34,7 +37,6 @@ mod view;
 use std::collections::{HashMap, HashSet};
 
 use uad_grammar::ast::{Expr, ItemKind, Span, StmtKind};
-use uad_plan::StoredKind;
 
 use crate::diag::{Diagnostic, Place, Severity};
 use crate::graph::{Graph, Op, TensorType};
@@ -128,6 +130,14 @@ pub(crate) struct Ev<'a> {
     unreached: HashSet<usize>,
     carried: Vec<(Env<'a>, String)>,
     collected: Vec<(String, Tensor<'a>, Place)>,
+    /// Weights that this entry uses without `frozen`.
+    thawed: HashSet<String>,
+    /// New values of states of open shape, by path.
+    replaced: Vec<(String, Tensor<'a>, Place)>,
+    /// States whose shape is being asked of the rule that writes them.
+    asking: Vec<String>,
+    /// What a stage's average leaves: weights, and the states that they become.
+    averages: Vec<(String, String)>,
     found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
     frames: Vec<Env<'a>>,
 }
@@ -327,6 +337,10 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         unreached: HashSet::new(),
         carried: Vec::new(),
         collected: Vec::new(),
+        thawed: HashSet::new(),
+        averages: Vec::new(),
+        replaced: Vec::new(),
+        asking: Vec::new(),
         found: Vec::new(),
         frames: Vec::new(),
     };
@@ -387,6 +401,7 @@ impl<'a> Ev<'a> {
             leaves(g, &mut reads, &mut fed);
             reads.extend(g.writes.iter().map(|w| w.0.clone()));
         }
+        reads.extend(self.stages.iter().flat_map(|s| s.replaces.iter().cloned()));
         let mut stored = std::mem::take(&mut self.stored);
         stored.retain(|s| reads.contains(&s.path));
         let mut stages = std::mem::take(&mut self.stages);
@@ -396,17 +411,6 @@ impl<'a> Ev<'a> {
                 leaves(g, &mut r, &mut HashSet::new());
             }
             s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
-            let trained: Vec<&StoredInfo> =
-                stored.iter().filter(|t| t.kind == StoredKind::Weight && !t.frozen && r.contains(&t.path)).collect();
-            if let Some(m) = &mut s.minimise {
-                for t in trained {
-                    let hit =
-                        |g: &&mut GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, &t.path));
-                    if let Some(g) = m.groups.iter_mut().find(hit) {
-                        g.weights.push(t.path.clone());
-                    }
-                }
-            }
         }
         let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
         init.writes.retain(|w| reads.contains(&w.0));
