@@ -34,6 +34,13 @@ texts! {
     /// Specs: name and text.
     SPECS, "specs", ".uad":
     "encoders"
+    "fader"
+    "hetnet"
+    "mmae_ecg"
+    "onenip"
+    "pbas"
+    "pnas3d"
+    "pradot"
     "uniad"
 }
 
