@@ -33,6 +33,7 @@ texts! {
 texts! {
     /// Specs: name and text.
     SPECS, "specs", ".uad":
+    "draem"
     "encoders"
     "fader"
     "hetnet"
@@ -41,6 +42,9 @@ texts! {
     "pbas"
     "pnas3d"
     "pradot"
+    "rd4ad"
+    "simplenet"
+    "stfpm"
     "uniad"
 }
 
