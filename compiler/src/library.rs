@@ -24,6 +24,7 @@ texts! {
     "resnet50.torchvision"
     "resnet50_v2.gluon"
     "squeezenet1_1.gluon"
+    "surface_net.uad"
     "vit_b16.timm"
     "vit_s16.timm"
     "vit_ti16.timm"
@@ -45,6 +46,7 @@ texts! {
     "rd4ad"
     "simplenet"
     "stfpm"
+    "surfaces"
     "uniad"
 }
 
