@@ -90,7 +90,8 @@ fn lets_of<'t>(stmts: &'t [Stmt], out: &mut Vec<&'t Name>) {
     }
     for s in stmts {
         match &s.kind {
-            StmtKind::Let { pattern: p, .. } => pattern(p, out),
+            // An annotation may be there for the dims that it names.
+            StmtKind::Let { pattern: p, ty: None, .. } => pattern(p, out),
             StmtKind::If { then, otherwise, .. } => {
                 lets_of(then, out);
                 lets_of(otherwise, out);

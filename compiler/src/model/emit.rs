@@ -11,6 +11,7 @@ use crate::diag::{Diagnostic, Place};
 use crate::graph::{Graph, NodeId, Op, Scope, ScopeId, TensorType};
 
 use super::Ev;
+use super::number::as_f64;
 use super::value::{Bad, R, Tensor, Value};
 
 /// Most nodes of one elaboration.
@@ -291,6 +292,18 @@ impl<'a> Ev<'a> {
             (Value::Int(_) | Value::Ratio(_), DType::Bool) => {
                 self.err(Diagnostic::new("E0202", "a number is not a truth value", place, "is a number"));
                 Err(Bad)
+            }
+            (Value::List(l), DType::F32 | DType::I32) if l.iter().all(|v| as_f64(v).is_some()) => {
+                let numbers: Vec<f64> = l.iter().filter_map(as_f64).collect();
+                let fits = |x: &f64| x.fract() == 0.0 && x.abs() <= f64::from(i32::MAX);
+                if dtype == DType::I32
+                    && let Some(x) = numbers.iter().find(|x| !fits(x))
+                {
+                    self.err(Diagnostic::new("E0202", format!("{x} is not i32"), place, "in this list"));
+                    return Err(Bad);
+                }
+                let ty = TensorType::new(dtype, vec![Dim::int(numbers.len() as i64)]);
+                self.add(Op::Literal(numbers), &[], ty, place)
             }
             (Value::Poison, _) => Err(Bad),
             _ => {

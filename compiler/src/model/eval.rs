@@ -510,6 +510,11 @@ impl<'a> Ev<'a> {
     pub(crate) fn callable(&mut self, v: Value<'a>, place: Place) -> R<Func<'a>> {
         match v {
             Value::Func(f) => Ok(f),
+            // A list of functions is called in sequence.
+            Value::List(l) if !l.is_empty() => {
+                let all: R<Vec<Func<'a>>> = l.iter().map(|f| self.callable(f.clone(), place)).collect();
+                Ok(Func::Repeat(Rc::new(all?)))
+            }
             Value::Poison => Err(Bad),
             _ => {
                 let is = self.describe(&v);

@@ -9,6 +9,7 @@ use uad_grammar::ast::{self, Item, ItemKind, Name, Span};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
+use crate::library::SPECS;
 use crate::source::{self, Files, Loader};
 
 /// One parsed file.
@@ -179,7 +180,9 @@ impl Loading<'_> {
             _ => {
                 let display = files.files[importer].0.clone();
                 let display = format!("{}{}.uad", folder(&display), dotted.replace('.', "/"));
-                if self.by_name.contains_key(&display) {
+                if let Some((display, text)) = self.shipped(files, path, &display) {
+                    (dotted.clone(), Some(text.to_string()), display)
+                } else if self.by_name.contains_key(&display) {
                     (display.clone(), None, display)
                 } else {
                     let known = files.position(&display).map(|n| files.files[n].1.clone());
@@ -221,6 +224,16 @@ impl Loading<'_> {
         };
         let file = files.position(&display).unwrap_or_else(|| files.add(display, text.clone()));
         Some(self.module(files, key, file, &text))
+    }
+
+    /// `specs.uniad`: a detector that comes with the compiler, unless the user has a file of that path.
+    fn shipped(&self, files: &Files, path: &[Name], own: &str) -> Option<(String, &'static str)> {
+        let [specs, name] = path else { return None };
+        if specs.text != "specs" || files.position(own).is_some() || self.loader.load(own).is_some() {
+            return None;
+        }
+        let (_, text) = SPECS.iter().find(|s| s.0 == name.text)?;
+        Some((format!("stdlib/specs/{}.uad", name.text), *text))
     }
 
     fn bring(&mut self, at: usize, name: &Name, from: usize, file: usize) {
