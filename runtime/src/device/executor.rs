@@ -20,6 +20,12 @@ use super::memory::Memory;
 pub trait StoredBytes: Send + Sync {
     /// The bytes of a stored tensor, little-endian, row-major.
     fn bytes(&self, path: &str) -> Option<&[u8]>;
+
+    /// The shape of a stored tensor: the values of the open dims that it has in the plan.
+    fn shape(&self, path: &str) -> Option<Vec<usize>> {
+        let _ = path;
+        None
+    }
 }
 
 /// A bound entry with its memory, ready to run.
