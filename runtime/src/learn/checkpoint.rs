@@ -51,8 +51,8 @@ impl Position {
 /// Where a run is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    version: u32,
-    identity: BTreeMap<String, String>,
+    pub version: u32,
+    pub identity: BTreeMap<String, String>,
     /// Stages that are done.
     pub done: Vec<Report>,
     /// Where the next stage is.
@@ -81,6 +81,11 @@ pub(super) fn path(folder: &Path) -> PathBuf {
 /// Is there a run in this folder that was not finished?
 pub fn unfinished(folder: &Path) -> bool {
     path(folder).is_file()
+}
+
+/// Removes the checkpoint of a run whose result is safe.
+pub fn forget(folder: &Path) -> std::io::Result<()> {
+    std::fs::remove_file(path(folder))
 }
 
 /// Tensors as they lie in memory.
@@ -128,11 +133,8 @@ pub(super) fn read(folder: &Path, identity: &BTreeMap<String, String>) -> Run<Op
     }
     let state: State = serde_json::from_str(told).map_err(|e| fail(&format!("{foreign}: {e}")))?;
     let names: Vec<&String> = identity.keys().chain(state.identity.keys()).collect();
-    let mut other: Vec<&str> = names
-        .into_iter()
-        .filter(|n| identity.get(*n) != state.identity.get(*n))
-        .map(String::as_str)
-        .collect();
+    let mut other: Vec<&str> =
+        names.into_iter().filter(|n| identity.get(*n) != state.identity.get(*n)).map(String::as_str).collect();
     other.sort_unstable();
     other.dedup();
     if !other.is_empty() {

@@ -14,6 +14,7 @@ mod explain;
 mod fmt;
 mod new;
 mod run;
+mod train;
 mod verify;
 
 use crate::args::Command;
@@ -29,7 +30,7 @@ pub fn run(command: Command) -> Done {
         Command::Build(a) => build::run(&a),
         Command::Emit(a) => emit::run(&a),
         Command::Run(a) => run::run(&a),
-        Command::Train(_) => Err(later("train")),
+        Command::Train(a) => train::run(&a),
         Command::Eval(_) => Err(later("eval")),
         Command::Compare(a) => compare::run(&a),
         Command::Verify(a) => verify::run(&a),
