@@ -343,7 +343,7 @@ pub struct Later {
 pub struct Compare {
     /// The spec
     pub spec: PathBuf,
-    /// Folder with case.json and inputs, params and outputs as safetensors
+    /// Folder with case.json and inputs, params, outputs and grads as safetensors
     #[arg(value_name = "CASE_DIR")]
     pub case: PathBuf,
     #[command(flatten)]
@@ -354,6 +354,9 @@ pub struct Compare {
     /// Largest absolute difference, relative to the tensor's largest value where that is above 1
     #[arg(long, default_value_t = 2e-5)]
     pub tol: f64,
+    /// Values alone, no gradients
+    #[arg(long)]
+    pub values: bool,
     #[command(flatten)]
     pub engine: Engine,
     /// One JSON object on standard output

@@ -13,6 +13,7 @@ use crate::diag::{Diagnostic, Label, Place, Severity};
 use crate::graph::Graph;
 use crate::model::{self, Called, Choice, Facts, Model};
 use crate::source::{Files, Loader};
+use crate::split;
 
 /// Elaborates and analyses a detector. No model where there is an error.
 pub fn check(
@@ -23,7 +24,7 @@ pub fn check(
 ) -> (Option<Model>, Vec<Diagnostic>) {
     let (model, mut out, _) = analysed(files, loader, root_path, choice, None);
     out.sort_by_key(order);
-    (model, out)
+    (model.map(split_stages), out)
 }
 
 /// [`check`], and then the file's other detectors, and what no detector calls. The model is the chosen detector's.
@@ -63,7 +64,12 @@ pub fn check_all(
     }
     out.sort_by_key(order);
     let failed = out.iter().any(|d| d.severity == Severity::Error);
-    (model.filter(|_| !failed), out)
+    (model.filter(|_| !failed).map(split_stages), out)
+}
+
+fn split_stages(mut model: Model) -> Model {
+    split::split(&mut model);
+    model
 }
 
 fn order(d: &Diagnostic) -> (Option<(usize, u32)>, &'static str) {

@@ -20,7 +20,7 @@ use super::value::{Arg, Bad, Env, Func, R, Tensor, Value};
 pub(super) type Given<'a> = Vec<Option<(Value<'a>, Place)>>;
 
 impl<'a> Ev<'a> {
-    /// Calls whose arguments are not all values: shapes in brackets, `dot`, `grad`.
+    /// Calls whose arguments are not all values: shapes in brackets, `dot`.
     pub(crate) fn special_call(
         &mut self,
         callee: &'a Expr,
@@ -62,7 +62,6 @@ impl<'a> Ev<'a> {
                 }
                 match n.as_str() {
                     "dot" => self.dot_call(args, piped, env, place).map(Some),
-                    "grad" => self.not_yet("`grad`", place),
                     _ if hidden => {
                         let f = self.item_value(n, env.module).or_else(|| super::prelude::value(n));
                         let Some(Value::Func(f)) = f else { return Ok(None) };
@@ -382,6 +381,7 @@ impl<'a> Ev<'a> {
                 Some((v, p)) => self.all_samples(v, *p, place),
                 None => Err(Bad),
             },
+            "grad" => self.grad(&g, place),
             "peer" => self.not_yet("`peer`", place),
             _ => self.not_yet(&format!("`{name}`"), place),
         }

@@ -7,6 +7,7 @@
 mod body;
 mod builtin;
 mod call;
+mod derive;
 mod detector;
 mod emit;
 mod eval;

@@ -31,6 +31,7 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["clip"], "`use norms.clamp` brings `clamp(x, lo, hi)`"),
     (&["interpolate"], "`use maps.upsample` brings `upsample(x, h, w)`, for features `resample`"),
     (&["detach", "no_grad", "stop_gradient"], "write `stop(x)`, or `frozen` before an instance"),
+    (&["backward", "autograd", "gradient"], "write `grad(loss, wrt: x)`"),
     (&["float", "double"], "write `cast(x, f32)`"),
     (&["torch", "np", "numpy", "F", "tf", "jax"], "functions are called by name alone, as `mean(x, axis: 1)`"),
     (&["self"], "weights and instances are named directly"),

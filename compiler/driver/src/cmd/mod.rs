@@ -12,6 +12,7 @@ mod doctor;
 mod emit;
 mod explain;
 mod fmt;
+mod gradients;
 mod new;
 mod run;
 mod train;
