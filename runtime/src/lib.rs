@@ -7,5 +7,6 @@ pub mod bundle;
 pub mod data;
 pub mod device;
 pub mod heatmap;
+pub mod learn;
 pub mod tensors;
 pub mod whole;

@@ -13,6 +13,7 @@ mod progress;
 mod render;
 mod source;
 mod terminal;
+mod training;
 mod weights;
 
 use std::ffi::OsString;

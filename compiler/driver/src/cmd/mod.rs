@@ -15,6 +15,7 @@ mod fmt;
 mod gradients;
 mod new;
 mod run;
+mod train;
 mod verify;
 
 use crate::args::Command;
@@ -30,7 +31,7 @@ pub fn run(command: Command) -> Done {
         Command::Build(a) => build::run(&a),
         Command::Emit(a) => emit::run(&a),
         Command::Run(a) => run::run(&a),
-        Command::Train(_) => Err(later("train")),
+        Command::Train(a) => train::run(&a),
         Command::Eval(_) => Err(later("eval")),
         Command::Compare(a) => compare::run(&a),
         Command::Verify(a) => verify::run(&a),
