@@ -26,7 +26,7 @@ impl Map<'_> {
     }
 
     /// The value at a point of the unit square, between pixel centres by bilinear interpolation.
-    fn at(&self, y: f32, x: f32) -> f32 {
+    pub fn at(&self, y: f32, x: f32) -> f32 {
         let place = |u: f32, extent: usize| {
             let p = (u * extent as f32 - 0.5).clamp(0.0, (extent - 1) as f32);
             let lo = p.floor() as usize;
@@ -39,6 +39,22 @@ impl Map<'_> {
         };
         row(y0) + (row(y1) - row(y0)) * fy
     }
+}
+
+/// The map's colours alone, at a size of columns and rows.
+pub fn colours(size: (u32, u32), map: &Map<'_>, range: (f32, f32)) -> RgbImage {
+    if map.height == 0 || map.width == 0 {
+        return RgbImage::new(size.0, size.1);
+    }
+    let span = (range.1 - range.0).max(f32::MIN_POSITIVE);
+    RgbImage::from_fn(size.0, size.1, |x, y| {
+        let value = map.at((y as f32 + 0.5) / size.1 as f32, (x as f32 + 0.5) / size.0 as f32);
+        if !value.is_finite() {
+            return Rgb([128; 3]);
+        }
+        let color = colorous::INFERNO.eval_continuous(f64::from(((value - range.0) / span).clamp(0.0, 1.0)));
+        Rgb([color.r, color.g, color.b])
+    })
 }
 
 /// The image under its map: cold places show the image, hot ones the colour (`inferno`), `range` from first to last colour.

@@ -107,6 +107,7 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         seed: args.seed,
         weights: args.weights.clone(),
         files: user.iter().map(|f| f.0.clone()).collect(),
+        calibration: None,
     };
     let text = plan.to_string();
     let stored = Arc::new(InMemory(stored));
