@@ -6,6 +6,7 @@
 pub mod check;
 pub mod compile;
 pub mod diag;
+pub mod grad;
 pub mod graph;
 pub mod library;
 pub mod lower;

@@ -34,6 +34,8 @@ texts! {
     /// Specs: name and text.
     SPECS, "specs", ".uad":
     "encoders"
+    "padim"
+    "patchcore"
     "uniad"
 }
 

@@ -66,6 +66,7 @@ modules! {
     "init"
     "losses"
     "maps"
+    "memory"
     "nn"
     "noise"
     "norms"

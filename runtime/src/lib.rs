@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod data;
 pub mod device;
 pub mod heatmap;
+pub mod learn;
 pub mod metrics;
 pub mod report;
 pub mod tensors;

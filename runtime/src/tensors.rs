@@ -187,12 +187,17 @@ pub(crate) struct Item<'a> {
 impl<'a> Item<'a> {
     /// A tensor.
     pub(crate) fn tensor(t: &'a Tensor) -> Item<'a> {
-        let dtype = match t.dtype() {
+        Item::raw(t.dtype(), t.shape(), t.as_bytes())
+    }
+
+    /// A tensor as it lies in memory.
+    pub(crate) fn raw(dtype: DType, shape: &[usize], data: &'a [u8]) -> Item<'a> {
+        let dtype = match dtype {
             DType::F32 => Dtype::F32,
             DType::I32 => Dtype::I32,
             DType::Bool => Dtype::BOOL,
         };
-        Item { dtype, shape: t.shape().to_vec(), data: t.as_bytes().into() }
+        Item { dtype, shape: shape.to_vec(), data: data.into() }
     }
 
     /// Text as bytes.

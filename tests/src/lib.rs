@@ -5,6 +5,7 @@
 //! passing silently. Imports: the compiler, `uad-plan`, `uad-kernels`, `uad-runtime`.
 
 pub mod execute;
+pub mod stages;
 
 use std::path::{Path, PathBuf};
 

@@ -123,6 +123,18 @@ impl Compiled {
         self.plan_of(&[graph])
     }
 
+    /// The plan of a stage: its entries in the order of a pass.
+    pub fn stage_plan(&self, stage: &str) -> Done<Verified<Plan<Dim>>> {
+        let Some(info) = self.model.stages.iter().find(|s| s.name == stage) else {
+            let names = self.model.stages.iter().map(|s| s.name.as_str());
+            let help = uad_compiler::diag::nearest::did_you_mean(stage, names.clone())
+                .unwrap_or_else(|| format!("it has {}", names.collect::<Vec<_>>().join(", ")));
+            return Err(Failure::input(format!("`{}` has no stage `{stage}`", self.model.name)).help(help));
+        };
+        let graphs: Vec<Graph> = info.entries().map(|e| self.graph(e).cloned()).collect::<Done<_>>()?;
+        self.plan_of(&graphs)
+    }
+
     /// The plan of these graphs.
     pub fn plan_of(&self, graphs: &[Graph]) -> Done<Verified<Plan<Dim>>> {
         let options = CompileOptions::default();

@@ -146,7 +146,8 @@ fn by_block(
 /// Tensors below the names file's root; without one, all.
 pub fn assign(into: &mut Tensors, compiled: &Compiled, names: &Names, file: &TensorFile) -> Done {
     let root = names.root.clone().unwrap_or_default();
-    let below = |s: &&StoredInfo| root.is_empty() || s.path.strip_prefix(&root).is_some_and(|p| p.starts_with('.'));
+    let under = |s: &StoredInfo| root.is_empty() || s.path.strip_prefix(&root).is_some_and(|p| p.starts_with('.'));
+    let below = |s: &&StoredInfo| s.stage.is_none() && under(s);
     let ours: Vec<&StoredInfo> = compiled.model.stored.iter().filter(below).collect();
     if ours.is_empty() && !root.is_empty() {
         let known = compiled.model.stored.iter().filter_map(|s| s.path.split('.').next());
@@ -187,10 +188,23 @@ fn fill(
     if errors.is_empty() { Ok(()) } else { Err(told(errors)) }
 }
 
-/// Draws what no file gave.
+/// Draws what no file gave. What optimisers keep is not of the detector.
 pub fn initialise(compiled: &Compiled, seed: u64, stored: &mut Tensors) -> Done {
+    first_values(compiled, seed, None, stored)
+}
+
+/// First values of what the step of a stage keeps: moments of optimisers, averages.
+pub fn initialise_stage(compiled: &Compiled, seed: u64, stage: &str, stored: &mut Tensors) -> Done {
+    first_values(compiled, seed, Some(stage), stored)
+}
+
+fn first_values(compiled: &Compiled, seed: u64, stage: Option<&str>, stored: &mut Tensors) -> Done {
     let mut graph = compiled.graph("init")?.clone();
-    graph.writes.retain(|(path, _)| !stored.contains_key(path));
+    let wanted = |path: &String| {
+        let info = compiled.model.stored.iter().find(|s| s.path == *path);
+        info.is_some_and(|s| s.stage.as_deref() == stage)
+    };
+    graph.writes.retain(|(path, _)| !stored.contains_key(path) && wanted(path));
     if graph.writes.is_empty() {
         return Ok(());
     }

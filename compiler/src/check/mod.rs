@@ -82,7 +82,6 @@ fn analysed(
     if let Some(model) = model.as_ref().filter(|m| !m.name.is_empty() && !failed(&out)) {
         flow::draws(model, &facts, &mut out);
         flow::labels(model, &mut out);
-        flow::until(model, &facts, &mut out);
         batch::check(model, &facts, &mut out);
         mask::check(model, &facts, &mut out);
         stored::trained(model, &mut out);

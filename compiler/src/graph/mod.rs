@@ -6,6 +6,7 @@
 //! arguments of a map have one shape. Imports: `uad-plan` for dims, dtypes and scalar operations.
 
 pub mod build;
+pub mod groups;
 pub mod op;
 pub mod picture;
 pub mod random;

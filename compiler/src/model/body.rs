@@ -283,32 +283,54 @@ impl<'a> Ev<'a> {
                 return Ok(v.1.clone());
             }
         }
-        if let TypeKind::List(_) = &ty.kind {
-            return self.not_yet("a list of states", place);
-        }
-        let (t, unit, labels) = self.declared_type(ty, env, env.module, false)?;
         let at = self.at(env.module, ty.span);
-        if let Some(d) = t.shape.iter().find(|d| d.as_int().is_none()) {
+        if kind == StoredKind::State && p.default.is_none() && super::states::by_rule(ty) {
+            return self.state_by_rule(p, ty, &owner, env, place);
+        }
+        let open = kind == StoredKind::State && p.default.is_none() && env.kind == Kind::Detector;
+        let (t, unit, labels) = if open {
+            self.open_type(ty, &p.name.text, &owner, env)?
+        } else {
+            self.declared_type(ty, env, env.module, false)?
+        };
+        if let Some(d) = t.shape.iter().find(|d| d.as_int().is_none() && !(open && d.as_name().is_some())) {
             let d = d.to_string();
-            if d == "N" && kind == StoredKind::State {
-                return self.not_yet("a state of every sample", at);
-            }
             self.err(
                 Diagnostic::new("E0211", format!("`{path}` needs a known shape"), at, format!("is {t}"))
                     .help(format!("`{d}` is known only when a program is bound; give it a value by a `param`")),
             );
             return Err(Bad);
         }
+        self.stored_leaf(&path, kind, t, unit, labels, p, &owner, env)
+    }
+
+    /// A weight or state of a known type as a value of this entry.
+    pub(super) fn stored_leaf(
+        &mut self,
+        path: &str,
+        kind: StoredKind,
+        t: TensorType,
+        unit: Option<&'a str>,
+        labels: Vec<&'a str>,
+        p: &'a Param,
+        owner: &Owner<'a>,
+        env: &Env<'a>,
+    ) -> R<Value<'a>> {
+        let place = self.at(env.module, p.name.span);
+        let at = p.ty.as_ref().map_or(place, |t| self.at(env.module, t.span));
         match Dim::product(&t.shape) {
-            Ok(n) if n.as_int().is_some_and(|n| n <= MOST_ELEMENTS) => {}
+            Ok(n) if n.as_int().is_none_or(|n| n <= MOST_ELEMENTS) => {}
             _ => {
                 self.err(Diagnostic::new("E0215", format!("`{path}` is too large"), at, format!("is {t}")));
                 return Err(Bad);
             }
         }
-        self.register(&path, kind, &t, p, &owner, env, place)?;
-        let op = if kind == StoredKind::Weight { Op::Weight(path.clone()) } else { Op::State(path.clone()) };
-        let mut leaf = self.leaf(op, &path, t, place)?;
+        self.register(path, kind, &t, p, owner, env, place)?;
+        if self.frozen == 0 && kind == StoredKind::Weight {
+            self.thawed.insert(path.to_string());
+        }
+        let op = if kind == StoredKind::Weight { Op::Weight(path.to_string()) } else { Op::State(path.to_string()) };
+        let mut leaf = self.leaf(op, path, t, place)?;
         leaf.unit = unit;
         leaf.labels = Some(labels.into());
         Ok(Value::Tensor(leaf))
@@ -349,6 +371,7 @@ impl<'a> Ev<'a> {
             site: owner.site.unwrap_or(place),
             frozen,
             initialised: p.default.is_some(),
+            stage: None,
             names: owner
                 .foreign
                 .as_ref()
@@ -519,6 +542,19 @@ impl<'a> Ev<'a> {
             Some(i) => self.replaced(&old, i, v, env, place)?,
             None => self.like(&v, &old, name, at, self.at(env.module, target.span))?,
         };
+        self.rule(name, target, v, &frame, env, place)
+    }
+
+    /// Gives a name its new value; what a stage leaves in a state is written.
+    fn rule(
+        &mut self,
+        name: &str,
+        target: &'a Expr,
+        v: Value<'a>,
+        frame: &Env<'a>,
+        env: &Env<'a>,
+        place: Place,
+    ) -> R<()> {
         let path = frame.states.borrow().iter().find(|s| s.0 == name).map(|s| s.1.clone());
         if let Some(path) = path {
             if self.cur != 0 {
@@ -532,12 +568,7 @@ impl<'a> Ev<'a> {
                 self.err(Diagnostic::new("E0410", "a state changes in a stage only", place, "reached from `score`"));
                 return Err(Bad);
             }
-            if let Value::Tensor(t) = &v {
-                let node = self.here(t, place)?;
-                let g = &mut self.levels[0].graph;
-                g.writes.retain(|w| w.0 != path);
-                g.writes.push((path, node));
-            }
+            self.write_state(&path, &v, place)?;
             if env.kind == Kind::Entry || frame.kind == Kind::Detector {
                 // Statements of the stage read the new value, `let`s of the detector the old one.
                 env.set(tree_name(name, target), v);
@@ -588,10 +619,16 @@ impl<'a> Ev<'a> {
         place: Place,
         target: Place,
     ) -> R<Value<'a>> {
+        if let Value::List(olds) = old {
+            return self.likes(v, olds, name, place, target);
+        }
         let Value::Tensor(o) = old else {
             return Ok(v.clone());
         };
         let want = self.ty(o);
+        if let (Value::Tensor(t), true) = (v, self.is_open(o)) {
+            return self.like_open(t, &want, name, place, target);
+        }
         let t = match v {
             Value::Tensor(t) => t.clone(),
             v => {

@@ -198,6 +198,14 @@ impl<'a> Ev<'a> {
                 _ => {}
             }
         }
+        // A state's type has a dim only where nothing else says it.
+        for s in body {
+            if let StmtKind::State(p, _) = &s.kind
+                && let (Some(ty), None, Some(Slot::Lazy(thunk))) = (&p.ty, &p.default, env.slot(&p.name.text))
+            {
+                self.promise(ty, &thunk, env);
+            }
+        }
         for s in body {
             if let StmtKind::If { cond, then, otherwise } = &s.kind {
                 let c = self.condition(cond, env)?;

@@ -23,7 +23,9 @@ mod prelude;
 mod print;
 mod shaped;
 mod stage;
+mod states;
 mod tell;
+mod train;
 mod types;
 mod uncalled;
 mod value;
@@ -32,7 +34,6 @@ mod view;
 use std::collections::{HashMap, HashSet};
 
 use uad_grammar::ast::{Expr, ItemKind, Span, StmtKind};
-use uad_plan::StoredKind;
 
 use crate::diag::{Diagnostic, Place, Severity};
 use crate::graph::{Graph, Op, TensorType};
@@ -125,6 +126,14 @@ pub(crate) struct Ev<'a> {
     unreached: HashSet<usize>,
     carried: Vec<(Env<'a>, String)>,
     collected: Vec<(String, Tensor<'a>, Place)>,
+    /// Weights that this entry uses without `frozen`.
+    thawed: HashSet<String>,
+    /// New values of states of open shape, by path.
+    replaced: Vec<(String, Tensor<'a>, Place)>,
+    /// States whose shape is being asked of the rule that writes them.
+    asking: Vec<String>,
+    /// What a stage's average leaves: weights, and the states that they become.
+    averages: Vec<(String, String)>,
     found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
     frames: Vec<Env<'a>>,
 }
@@ -387,6 +396,10 @@ fn evaluate(
         unreached: HashSet::new(),
         carried: Vec::new(),
         collected: Vec::new(),
+        thawed: HashSet::new(),
+        averages: Vec::new(),
+        replaced: Vec::new(),
+        asking: Vec::new(),
         found: Vec::new(),
         frames: Vec::new(),
     };
@@ -439,6 +452,7 @@ impl<'a> Ev<'a> {
             leaves(g, &mut reads, &mut fed);
             reads.extend(g.writes.iter().map(|w| w.0.clone()));
         }
+        reads.extend(self.stages.iter().flat_map(|s| s.replaces.iter().cloned()));
         let mut stored = std::mem::take(&mut self.stored);
         stored.retain(|s| reads.contains(&s.path));
         let mut stages = std::mem::take(&mut self.stages);
@@ -448,17 +462,6 @@ impl<'a> Ev<'a> {
                 leaves(g, &mut r, &mut HashSet::new());
             }
             s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
-            let trained: Vec<&StoredInfo> =
-                stored.iter().filter(|t| t.kind == StoredKind::Weight && !t.frozen && r.contains(&t.path)).collect();
-            if let Some(m) = &mut s.minimise {
-                for t in trained {
-                    let hit =
-                        |g: &&mut GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, &t.path));
-                    if let Some(g) = m.groups.iter_mut().find(hit) {
-                        g.weights.push(t.path.clone());
-                    }
-                }
-            }
         }
         let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
         init.writes.retain(|w| reads.contains(&w.0));

@@ -10,14 +10,15 @@ use uad_plan::DType;
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Graph, TensorType};
+use crate::graph::{Graph, NodeId, Op, ScopeId, TensorType};
 
+use super::train::{Functions, Training};
 use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Owner, Part, R, Value};
-use super::{EntryKind, Ev, GroupInfo, Minimise, RuleInfo, StageInfo, Static, prune};
+use super::{EntryKind, Ev, GroupInfo, RuleInfo, StageInfo, Static, prune};
 
 /// Settings of a stage.
-const SETTINGS: [&str; 10] =
-    ["epochs", "steps", "batch", "data", "drop_last", "skip", "clip", "schedule", "patience", "keep"];
+const SETTINGS: [&str; 11] =
+    ["epochs", "steps", "batch", "data", "drop_last", "skip", "clip", "schedule", "average", "patience", "keep"];
 
 /// Could a pattern of `over` match a weight at or under this path?
 pub(crate) fn pattern_may_reach(pattern: &str, path: &str) -> bool {
@@ -69,6 +70,15 @@ fn glob(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Which values depend on such a node.
+fn depends(g: &Graph, on: impl Fn(&Op) -> bool) -> Vec<bool> {
+    let mut flags: Vec<bool> = Vec::with_capacity(g.nodes.len());
+    for n in &g.nodes {
+        flags.push(on(&n.op) || n.args.iter().any(|a| flags[a.0 as usize]));
+    }
+    flags
+}
+
 impl<'a> Ev<'a> {
     /// A fresh entry: an empty graph and the detector with nothing evaluated.
     pub(crate) fn begin(&mut self, name: &str, entry: EntryKind<'a>) -> R<Rc<Part<'a>>> {
@@ -79,6 +89,9 @@ impl<'a> Ev<'a> {
         self.traced.clear();
         self.draws.clear();
         self.collected.clear();
+        self.thawed.clear();
+        self.averages.clear();
+        self.replaced.clear();
         self.turn.clear();
         self.carried.clear();
         self.training = matches!(&entry, EntryKind::Stage { trains: Some(_), .. });
@@ -206,19 +219,25 @@ impl<'a> Ev<'a> {
             minimise: None,
             settings: Vec::new(),
             writes: Vec::new(),
+            replaces: Vec::new(),
             reads: Vec::new(),
             collects: Vec::new(),
+            features: None,
             finish: None,
         };
+        let (mut training, mut with) = (None, Functions::default());
         for p in parts {
             let _ = match p {
                 StagePart::Stmt(s) => self.statement(s, &frame),
                 StagePart::Minimise { loss, groups, span } => {
                     let at = self.at(part.module, *span);
-                    self.minimise(loss, groups, at, &frame, &mut info)
+                    self.minimise(loss, groups, at, &frame, &mut info).map(|t| training = Some(t))
                 }
-                StagePart::Setting { name, value, .. } => self.setting(name, value, &frame, &mut info),
+                StagePart::Setting { name, value, .. } => self.setting(name, value, &frame, &mut info, &mut with),
             };
+        }
+        if let Some(t) = training {
+            let _ = self.train(t, &with, &mut info);
         }
         let collected = std::mem::take(&mut self.collected);
         for (name, t, place) in &collected {
@@ -227,27 +246,56 @@ impl<'a> Ev<'a> {
             }
             info.collects.push(name.clone());
         }
+        self.stage_graphs(info, !collected.is_empty());
+    }
+
+    /// The entries of a stage: what a batch does, and what is done once at the end.
+    fn stage_graphs(&mut self, mut info: StageInfo, collects: bool) {
         let mut g = std::mem::take(&mut self.levels[0].graph);
         let places = std::mem::take(&mut self.levels[0].places);
-        info.writes = g.writes.iter().map(|w| w.0.clone()).collect();
-        if !collected.is_empty() {
-            // What is written depends on all samples: two entries, one per batch and one at the end.
-            let mut last = g.clone();
-            last.name = format!("{full}.finish");
-            last.outputs.clear();
-            last.named.clear();
-            g.writes.clear();
-            info.finish = Some(last.name.clone());
-            let last = self.pruned(last, &places);
-            let g = self.pruned(g, &places);
-            self.stages.push(info);
-            self.graphs.push(g);
-            self.graphs.push(last);
-            return;
+        let replaced: Vec<(String, NodeId)> =
+            std::mem::take(&mut self.replaced).into_iter().map(|r| (r.0, r.1.node)).collect();
+        info.replaces = replaced.iter().map(|r| r.0.clone()).collect();
+        info.writes = g.writes.iter().chain(&replaced).map(|w| w.0.clone()).collect();
+        let whole = depends(&g, |op| matches!(op, Op::Input(n) if n.starts_with("all.")));
+        let batch = depends(&g, |op| matches!(op, Op::Input(n) if !n.starts_with("all.")));
+        let (late, now): (Vec<_>, Vec<_>) = g.writes.iter().cloned().partition(|w| whole[w.1.0 as usize]);
+        let (late_new, new): (Vec<_>, Vec<_>) = replaced.into_iter().partition(|w| whole[w.1.0 as usize]);
+        for (path, n) in late.iter().chain(&late_new) {
+            if batch[n.0 as usize] {
+                let at = places.get(n.0 as usize).copied().unwrap_or(info.place);
+                self.err(
+                    Diagnostic::new("E0410", format!("`{path}` mixes all samples with one batch"), at, "made here")
+                        .help("after the pass there is no batch: put `all(…)` around what it needs of the samples"),
+                );
+            }
         }
+        let averages = std::mem::take(&mut self.averages);
+        let mut last = None;
+        if collects || !averages.is_empty() {
+            let mut end = g.clone();
+            end.name = format!("{}.finish", info.name);
+            end.outputs = late_new;
+            end.named.clear();
+            end.writes = late;
+            let mut places = places.clone();
+            for (weight, state) in averages {
+                let found = self.stored.iter().find(|s| s.path == state).map(|s| s.ty.clone());
+                let Some(ty) = found else { continue };
+                // cannot fail: a leaf takes any declared type.
+                let Ok(n) = end.add(Op::State(state), &[], ty, ScopeId(0)) else { continue };
+                places.push(info.place);
+                end.writes.push((weight, n));
+            }
+            info.finish = Some(end.name.clone());
+            last = Some(self.pruned(end, &places));
+        }
+        g.writes = now;
+        g.outputs.extend(new);
         let g = self.pruned(g, &places);
         self.stages.push(info);
         self.graphs.push(g);
+        self.graphs.extend(last);
     }
 
     /// The detector at a path, in the frames of this entry.
@@ -278,35 +326,23 @@ impl<'a> Ev<'a> {
         place: Place,
         env: &Env<'a>,
         info: &mut StageInfo,
-    ) -> R<()> {
+    ) -> R<Training<'a>> {
         let mut rows = Vec::new();
+        let mut bad = false;
         for g in groups {
             let at = self.at(env.module, g.with.span);
-            let with = match self.eval(&g.with, env) {
-                Ok(Value::Rule(r)) => RuleInfo {
-                    name: r.name.to_string(),
-                    args: r.args.iter().map(|(n, v)| (n.to_string(), Static::of(v))).collect(),
-                },
-                Ok(Value::Func(Func::Fn(_))) => {
-                    self.err(
-                        Diagnostic::new("E0201", "expected an optimiser, found a function", at, "not called")
-                            .help("give its arguments: `adam(lr: 1e-3)`"),
-                    );
-                    continue;
-                }
-                Ok(v) => {
-                    let is = self.describe(&v);
-                    self.err(Diagnostic::new("E0201", "expected an optimiser", at, format!("this is {is}")));
-                    continue;
-                }
-                Err(Bad) => continue,
+            let Ok(f) = self.optimiser(&g.with, at, env) else {
+                bad = true;
+                continue;
             };
-            rows.push(GroupInfo {
+            let name = self.text(at).to_string();
+            let row = GroupInfo {
                 over: g.over.iter().map(|n| n.text.clone()).collect(),
                 places: g.over.iter().map(|n| self.at(env.module, n.span)).collect(),
-                optimiser: with,
+                optimiser: RuleInfo::of(&f).unwrap_or(RuleInfo { name, args: Vec::new() }),
                 weights: Vec::new(),
-            });
+            };
+            rows.push((row, f));
         }
         if info.minimise.is_some() {
             self.err(Diagnostic::new("E0413", "a stage minimises one loss", place, "the second"));
@@ -314,7 +350,7 @@ impl<'a> Ev<'a> {
         }
         let at = self.at(env.module, loss.span);
         let v = self.eval(loss, env);
-        info.minimise = Some(Minimise { loss: self.text(at).to_string(), groups: rows, place: at });
+        info.minimise = Some(self.minimised(self.text(at).to_string(), at, &rows));
         let t = self.lift(&v?, DType::F32, at)?;
         let ty = self.ty(&t);
         if ty != TensorType::new(DType::F32, vec![]) {
@@ -327,10 +363,37 @@ impl<'a> Ev<'a> {
         }
         let node = self.here(&t, at)?;
         self.levels[0].graph.outputs.push(("loss".into(), node));
-        Ok(())
+        if bad { Err(Bad) } else { Ok(Training { loss: t, groups: rows, place: at }) }
     }
 
-    fn setting(&mut self, name: &'a Name, value: &'a Expr, env: &Env<'a>, info: &mut StageInfo) -> R<()> {
+    /// A block or function of weight, gradient, number of the update and rate.
+    fn optimiser(&mut self, e: &'a Expr, at: Place, env: &Env<'a>) -> R<Func<'a>> {
+        match self.eval(e, env)? {
+            Value::Func(f @ (Func::Instance(_) | Func::Typed(_) | Func::Partial(_) | Func::Lambda(_))) => Ok(f),
+            Value::Func(Func::Fn(f)) if f.decl.hyper.is_none() || f.hyper.is_some() => Ok(Func::Fn(f)),
+            Value::Func(Func::Block(..) | Func::Fn(_)) => {
+                self.err(
+                    Diagnostic::new("E0201", "expected an optimiser, found a function", at, "not called")
+                        .help("give its arguments: `adam(lr: 1e-3)`"),
+                );
+                Err(Bad)
+            }
+            v => {
+                let is = self.describe(&v);
+                self.err(Diagnostic::new("E0201", "expected an optimiser", at, format!("this is {is}")));
+                Err(Bad)
+            }
+        }
+    }
+
+    fn setting(
+        &mut self,
+        name: &'a Name,
+        value: &'a Expr,
+        env: &Env<'a>,
+        info: &mut StageInfo,
+        with: &mut Functions<'a>,
+    ) -> R<()> {
         let at = self.at(env.module, name.span);
         if !SETTINGS.contains(&name.text.as_str()) {
             let mut d = Diagnostic::new("E0413", format!("a stage has no setting `{}`", name.text), at, "unknown");
@@ -340,8 +403,29 @@ impl<'a> Ev<'a> {
         }
         let key = format!("{}.{}", info.name, name.text);
         let set = self.set.iter().find(|s| s.0 == key).map(|s| &s.1);
-        let v = self.setting_value(&name.text, set.unwrap_or(value), env)?;
-        let place = self.at(env.module, value.span);
+        let value = set.unwrap_or(value);
+        let place = self.at(if set.is_some() { self.set_module } else { env.module }, value.span);
+        let v = match name.text.as_str() {
+            "schedule" | "clip" | "average" => {
+                let v = self.eval(value, env)?;
+                let shown = match &v {
+                    Value::Func(f) => Static::Rule(
+                        RuleInfo::of(f).unwrap_or(RuleInfo { name: self.text(place).to_string(), args: Vec::new() }),
+                    ),
+                    v => Static::of(v),
+                };
+                match (name.text.as_str(), v) {
+                    ("clip", v @ (Value::Int(_) | Value::Float(_) | Value::Ratio(_) | Value::Func(_))) => {
+                        with.clip = Some((self.clip_function(v, place)?, place));
+                    }
+                    ("schedule", Value::Func(f)) => with.schedule = Some((f, place)),
+                    ("average", Value::Func(f)) => with.average = Some((f, place)),
+                    _ => {}
+                }
+                shown
+            }
+            _ => self.setting_value(&name.text, value, env)?,
+        };
         let wrong = match (name.text.as_str(), &v) {
             ("epochs" | "steps" | "batch" | "skip" | "patience", Static::Int(n)) => (*n < 0).then_some("not negative"),
             ("epochs" | "steps" | "batch" | "skip" | "patience", _) => Some("a known integer"),
@@ -350,10 +434,14 @@ impl<'a> Ev<'a> {
             ("data", _) => Some("train, validation, test or calibration"),
             ("drop_last", Static::Bool(_)) => None,
             ("drop_last", _) => Some("true or false"),
-            ("clip", Static::Float(_) | Static::Int(_)) => None,
-            ("clip", _) => Some("a number"),
-            ("schedule" | "keep", Static::Rule(_)) => None,
-            ("schedule" | "keep", _) => Some("a call, as `step(every: 800, by: 0.1)`"),
+            ("clip", Static::Float(_) | Static::Int(_) | Static::Rule(_)) => None,
+            ("clip", _) => Some("a number, or a function of all gradients"),
+            ("schedule", Static::Rule(_)) => None,
+            ("schedule", _) => Some("a call, as `step(every: 800, by: 0.1)`"),
+            ("average", Static::Rule(_)) => None,
+            ("average", _) => Some("a call, as `ema(decay: 0.999)`"),
+            ("keep", Static::Rule(_)) => None,
+            ("keep", _) => Some("a call, as `lowest(e, on: validation)`"),
             _ => None,
         };
         if let Some(want) = wrong {
@@ -371,7 +459,7 @@ impl<'a> Ev<'a> {
     fn setting_value(&mut self, key: &str, e: &'a Expr, env: &Env<'a>) -> R<Static> {
         match &e.kind {
             ExprKind::Name(n) if key == "data" => Ok(Static::Word(n.clone())),
-            ExprKind::Call(f, args) if key == "schedule" || key == "keep" => {
+            ExprKind::Call(f, args) if key == "keep" => {
                 let ExprKind::Name(n) = &f.kind else { return Err(Bad) };
                 let mut out = Vec::new();
                 for (k, a) in args.iter().enumerate() {

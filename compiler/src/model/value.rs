@@ -45,17 +45,6 @@ pub(crate) enum Value<'a> {
     Tensor(Tensor<'a>),
     /// Anything that can be called.
     Func(Func<'a>),
-    /// An optimiser or another description that only a stage reads.
-    Rule(Rc<RuleValue<'a>>),
-}
-
-/// `adamw(lr: 1e-4)` as data.
-#[derive(Clone)]
-pub(crate) struct RuleValue<'a> {
-    /// Function name.
-    pub name: Rc<str>,
-    /// Arguments by parameter name, defaults filled in.
-    pub args: Vec<(Rc<str>, Value<'a>)>,
 }
 
 /// A node of a graph with what the language knows besides its type.
@@ -329,7 +318,6 @@ impl<'a> Value<'a> {
             Value::Func(Func::Block(..)) => "a block without inputs",
             Value::Func(Func::Detector | Func::Part(_)) => "a detector",
             Value::Func(_) => "a function",
-            Value::Rule(_) => "a rule",
         }
     }
 

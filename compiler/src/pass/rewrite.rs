@@ -3,10 +3,9 @@
 //! In: a graph and a rule. Out: the graph rebuilt. Invariants: a rule sees arguments that were already rewritten, and
 //! cannot change a node's type: what it returns with another type is not taken. Imports: `graph`.
 
-use std::ops::Range;
-
 use uad_plan::{Binding, Dim};
 
+pub use crate::graph::groups::groups;
 use crate::graph::{Graph, Node, NodeId, Op, ScopeId, TensorType};
 
 /// Rebuilds a graph node by node. The rule gets the graph so far, where each earlier node went (as many as the number
@@ -128,40 +127,6 @@ pub fn varying(graph: &Graph, id: NodeId) -> Vec<usize> {
     let Op::Expand { axes } = &node.op else { return (0..node.ty.shape.len()).collect() };
     let shape = &graph.ty(node.args[0]).shape;
     axes.iter().zip(shape).filter(|(a, d)| **d == node.ty.shape[**a]).map(|(a, _)| *a).collect()
-}
-
-/// Splits a reshape into independent ones: ranges of axes of `old` and `new` with equal products, as short as they get.
-pub fn groups(old: &[Dim], new: &[Dim]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
-    let mut out = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    while i < old.len() && j < new.len() {
-        let (i0, j0) = (i, j);
-        let (mut p, mut q) = (old[i].clone(), new[j].clone());
-        (i, j) = (i + 1, j + 1);
-        while p != q {
-            if q.exact_div(&p).is_some() && i < old.len() {
-                p = p.mul(&old[i]).ok()?;
-                i += 1;
-            } else if p.exact_div(&q).is_some() && j < new.len() {
-                q = q.mul(&new[j]).ok()?;
-                j += 1;
-            } else {
-                return None;
-            }
-        }
-        out.push((i0..i, j0..j));
-    }
-    // Axes of extent 1 at the end belong to the last group.
-    let rest = old[i..].iter().chain(&new[j..]).all(|d| d.is(1));
-    match out.last_mut() {
-        Some(last) if rest => {
-            last.0.end = old.len();
-            last.1.end = new.len();
-        }
-        _ if i < old.len() || j < new.len() => return None,
-        _ => {}
-    }
-    Some(out)
 }
 
 /// Is it 0, 1, 2, …?

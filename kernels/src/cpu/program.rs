@@ -342,6 +342,27 @@ impl Program {
         };
         self.kernels.iter().map(time).collect()
     }
+
+    /// Runs the entry; after each kernel `look` is called with its position and says whether to go on.
+    ///
+    /// # Safety
+    /// As for [`Program::run`].
+    pub unsafe fn watch(
+        &self,
+        pool: &Pool,
+        pointers: &[*mut u8],
+        draw: (u64, u64, u64),
+        look: &mut dyn FnMut(usize) -> bool,
+    ) {
+        let cx = self.context(pool, pointers, DrawKey { seed: draw.0, step: draw.1, first_sample: draw.2 });
+        for (n, s) in self.kernels.iter().enumerate() {
+            // SAFETY: the caller's contract.
+            unsafe { run_step(s, &cx) };
+            if !look(n) {
+                return;
+            }
+        }
+    }
 }
 
 unsafe fn pack_step(step: &Step, cx: &RunContext<'_>) {

@@ -172,9 +172,10 @@ impl Bundle {
     /// Every stored tensor of the plan is there with its type.
     fn check_stored(&self) -> Result<(), ReadError> {
         for s in &self.plan.stored {
-            let shape: Option<Vec<usize>> = s.shape.iter().map(|d| usize::try_from(d.as_int()?).ok()).collect();
-            let fits =
-                self.table.get(&s.path).is_some_and(|(d, have, _)| *d == s.dtype && Some(have) == shape.as_ref());
+            // Open dims have their values from here.
+            let one = |(d, have): (&Dim, &usize)| d.as_int().is_none_or(|d| usize::try_from(d) == Ok(*have));
+            let shape = |have: &[usize]| have.len() == s.shape.len() && s.shape.iter().zip(have).all(one);
+            let fits = self.table.get(&s.path).is_some_and(|(d, have, _)| *d == s.dtype && shape(have));
             if !fits {
                 return Err(ReadError::new(&self.path, format!("`{}` is missing or of another type", s.path)));
             }
@@ -195,6 +196,11 @@ impl Bundle {
     /// The bytes of a stored tensor, little-endian, row-major, in the mapped file.
     pub fn stored(&self, path: &str) -> Option<&[u8]> {
         self.map.bytes().get(self.table.get(path)?.2.clone())
+    }
+
+    /// The shape of a stored tensor.
+    pub fn shape(&self, path: &str) -> Option<&[usize]> {
+        self.table.get(path).map(|t| t.1.as_slice())
     }
 
     /// A tensor of the file by its full name.

@@ -44,7 +44,8 @@ pub fn run(args: &Build) -> Done {
         }
     };
     let size = std::fs::metadata(&path).map_or(0, |m| m.len());
-    let seeded = compiled.model.stored.len() - content.given(&compiled);
+    let own = compiled.model.stored.iter().filter(|s| s.stage.is_none()).count();
+    let seeded = own - content.given(&compiled);
     let from = match (seeded, content.card.weights.len()) {
         (0, _) => "all weights from files".to_owned(),
         (n, 0) => format!("{} from seed {}", count(n, "tensor"), args.seed),
