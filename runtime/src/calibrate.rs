@@ -101,7 +101,8 @@ fn place(made: &mut v1::Threshold, rate: f64, method: Method) -> Result<(), Stri
         Method::Auto | Method::Quantile => {
             let found = made.highest.get((rank.floor() as usize).max(1) - 1);
             let most = made.highest.len() as f64 / made.scores.max(1) as f64;
-            let found = found.ok_or_else(|| format!("the bundle keeps scores for false-alarm rates up to {most:.3}"))?;
+            let found =
+                found.ok_or_else(|| format!("the bundle keeps scores for false-alarm rates up to {most:.3}"))?;
             ("quantile", f64::from(*found))
         }
         Method::Pareto => {
@@ -230,8 +231,12 @@ mod tests {
         }
     }
 
-    const INTERVALS: [(u64, u64, f64, f64); 4] =
-        [(0, 20, 0.000000000000000, 0.168433470983085), (3, 50, 0.012548587835334, 0.165481946603773), (10, 10, 0.691502892181237, 1.000000000000000), (41, 1000, 0.029580168534036, 0.055212459315170)];
+    const INTERVALS: [(u64, u64, f64, f64); 4] = [
+        (0, 20, 0.000000000000000, 0.168433470983085),
+        (3, 50, 0.012548587835334, 0.165481946603773),
+        (10, 10, 0.691502892181237, 1.000000000000000),
+        (41, 1000, 0.029580168534036, 0.055212459315170),
+    ];
 
     /// Scores that lie where a distribution expects them.
     fn expected(n: usize, quantile: impl Fn(f64) -> f64) -> Vec<f32> {

@@ -128,11 +128,8 @@ pub(super) fn read(folder: &Path, identity: &BTreeMap<String, String>) -> Run<Op
     }
     let state: State = serde_json::from_str(told).map_err(|e| fail(&format!("{foreign}: {e}")))?;
     let names: Vec<&String> = identity.keys().chain(state.identity.keys()).collect();
-    let mut other: Vec<&str> = names
-        .into_iter()
-        .filter(|n| identity.get(*n) != state.identity.get(*n))
-        .map(String::as_str)
-        .collect();
+    let mut other: Vec<&str> =
+        names.into_iter().filter(|n| identity.get(*n) != state.identity.get(*n)).map(String::as_str).collect();
     other.sort_unstable();
     other.dedup();
     if !other.is_empty() {

@@ -74,8 +74,12 @@ impl Session<'_, '_> {
             return Ok(());
         }
         self.saved = Instant::now();
-        let state =
-            State { done: self.done.clone(), position: position.clone(), log: self.journal.bytes(), ..State::default() };
+        let state = State {
+            done: self.done.clone(),
+            position: position.clone(),
+            log: self.journal.bytes(),
+            ..State::default()
+        };
         let groups = [("changed:", views(&self.changed)), ("now:", now), ("best:", views(best))];
         checkpoint::write(&self.job.folder, &self.identity, &state, groups)?;
         (self.tell)(Event::Saved);

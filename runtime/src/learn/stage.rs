@@ -18,9 +18,9 @@ use super::features::Features;
 use super::feed::{self, Batch, Clock, Given};
 use super::run::Session;
 use super::{Event, Job, Length, Report, Run, Stage, Tensors, Trouble, order, watch};
+use crate::data::ReadError;
 use crate::data::load::{Loader, Value};
 use crate::data::set::Split;
-use crate::data::ReadError;
 use crate::device::frame::Draw;
 use crate::device::store::{Store, StoreExecutor};
 
@@ -31,11 +31,7 @@ pub(super) enum End {
     /// It was stopped between two steps.
     Stopped,
     /// The loss of this step is not finite; the store is spoilt.
-    NotFinite {
-        step: u64,
-        epoch: u64,
-        loss: f32,
-    },
+    NotFinite { step: u64, epoch: u64, loss: f32 },
 }
 
 pub(super) type Loaded = Result<Arc<Vec<Value>>, ReadError>;
@@ -401,9 +397,8 @@ impl<'j> Runner<'j> {
             None => (loss.filter(|_| self.stage.patience.is_some()), true),
         };
         let better = |v: f64, old: f64| if lowest { v < old } else { v > old };
-        let best = value.is_some_and(|v| {
-            !v.is_nan() && self.position.best.is_none_or(|(old, _)| better(v, f64::from_bits(old)))
-        });
+        let best = value
+            .is_some_and(|v| !v.is_nan() && self.position.best.is_none_or(|(old, _)| better(v, f64::from_bits(old))));
         if let (true, Some(v)) = (best, value) {
             self.position.best = Some((v.to_bits(), epoch));
             if keep.is_some() {
@@ -473,7 +468,9 @@ impl<'j> Runner<'j> {
             let nan = |b: &[u8; 4]| f32::from_le_bytes(*b).is_nan();
             if dtype == DType::F32 && bytes.as_chunks::<4>().0.iter().any(nan) {
                 let stage = &self.stage.name;
-                return Err(Trouble::input(format!("the stage `{stage}` leaves `{path}` with values that are no numbers")));
+                return Err(Trouble::input(format!(
+                    "the stage `{stage}` leaves `{path}` with values that are no numbers"
+                )));
             }
         }
         Ok(())

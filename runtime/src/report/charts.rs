@@ -141,7 +141,8 @@ mod tests {
         let sheet = include_str!("page.css");
         let curve = Curve::through(&[(0.0, 0.0), (0.2, 0.8), (1.0, 1.0)]);
         let charts = [
-            curves(&[(&curve, Of::Samples), (&curve, Of::Pixels)], ("false positive rate", "overlap"), Some(0.3)).unwrap(),
+            curves(&[(&curve, Of::Samples), (&curve, Of::Pixels)], ("false positive rate", "overlap"), Some(0.3))
+                .unwrap(),
             histogram(&[0.1, 0.2, f32::INFINITY], &[0.9], Some(0.5)).unwrap(),
             histogram(&[], &[], None).unwrap(),
             histogram(&[2.0], &[2.0], None).unwrap(),

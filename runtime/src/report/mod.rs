@@ -11,6 +11,7 @@ mod pictures;
 use image::RgbImage;
 
 use crate::calibrate::Boundary;
+use crate::heatmap::OwnMap;
 use crate::metrics::Measured;
 
 pub use page::page;
@@ -81,8 +82,8 @@ pub struct Case {
     pub score: f32,
     /// The image as it is.
     pub picture: RgbImage,
-    /// Height, width and values of the map.
-    pub map: Option<(usize, usize, Vec<f32>)>,
+    /// Its map.
+    pub map: Option<OwnMap>,
     /// What is truly anomalous, at the image's size.
     pub mask: Option<Vec<bool>>,
 }

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::charts::{self, Of};
 use super::{Case, Class, Report, Why, pictures};
-use crate::heatmap::Map;
+use crate::heatmap::OwnMap;
 use crate::metrics::{Measured, mean};
 
 /// The page.
@@ -153,22 +153,39 @@ fn class(c: &Class) -> Result<Markup, String> {
         }
     };
     let figures = [
-        ("ROC", lines(|m| &m.roc), ("false positive rate", "true positive rate"), c.samples.auroc, pixels.and_then(|p| p.auroc)),
+        (
+            "ROC",
+            lines(|m| &m.roc),
+            ("false positive rate", "true positive rate"),
+            c.samples.auroc,
+            pixels.and_then(|p| p.auroc),
+        ),
         ("Precision and recall", lines(|m| &m.pr), ("recall", "precision"), c.samples.ap, pixels.and_then(|p| p.ap)),
     ];
     for (title, lines, names, samples, pixels) in figures {
         if !lines.is_empty() {
             let refs: Vec<_> = lines.iter().map(|(l, of)| (l, *of)).collect();
-            let words = format!("{title}: {} over {}, area {} for images, {} for pixels", names.1, names.0, share(samples), share(pixels));
+            let words = format!(
+                "{title}: {} over {}, area {} for images, {} for pixels",
+                names.1,
+                names.0,
+                share(samples),
+                share(pixels)
+            );
             drawn.push(chart(title, &words, &charts::curves(&refs, names, None)?, key(samples, pixels)));
         }
     }
     if let Some((p, limit)) = pixels.filter(|p| p.aupro.is_some()).map(|p| (p, p.limit)) {
         let words = format!("Per-region overlap over false positive rate, AUPRO {} up to {limit}", share(p.aupro));
         let svg = charts::curves(&[(&p.pro, Of::Pixels)], ("false positive rate", "per-region overlap"), Some(limit))?;
-        drawn.push(chart("Per-region overlap", &words, &svg, html! {
-            span.key { i.pixels.line {} "AUPRO " (share(p.aupro)) } span.key { "up to a rate of " (limit) }
-        }));
+        drawn.push(chart(
+            "Per-region overlap",
+            &words,
+            &svg,
+            html! {
+                span.key { i.pixels.line {} "AUPRO " (share(p.aupro)) } span.key { "up to a rate of " (limit) }
+            },
+        ));
     }
     let groups = [
         (Why::Missed, "Anomalous, lowest scores"),
@@ -177,7 +194,8 @@ fn class(c: &Class) -> Result<Markup, String> {
     ];
     let mut shown = Vec::new();
     for (why, title) in groups {
-        let cases: Vec<Markup> = c.cases.iter().filter(|k| k.why == why).map(|k| case(c, k)).collect::<Result<_, _>>()?;
+        let cases: Vec<Markup> =
+            c.cases.iter().filter(|k| k.why == why).map(|k| case(c, k)).collect::<Result<_, _>>()?;
         if !cases.is_empty() {
             shown.push(html! { h3 { (title) } div.cases { @for k in &cases { (k) } } });
         }
@@ -193,7 +211,8 @@ fn class(c: &Class) -> Result<Markup, String> {
 /// What the threshold does, in a sentence.
 fn verdict(c: &Class) -> Option<String> {
     let ((alarms, caught), boundary) = (c.judged()?, c.boundary?);
-    let part = |n: usize, of: usize| if of == 0 { String::new() } else { format!(" ({:.1} %)", 100.0 * n as f64 / of as f64) };
+    let part =
+        |n: usize, of: usize| if of == 0 { String::new() } else { format!(" ({:.1} %)", 100.0 * n as f64 / of as f64) };
     let (normal, anomalous) = (c.normal.len(), c.anomalous.len());
     Some(format!(
         "Above the threshold {} lie {caught} of {anomalous} anomalous samples{} and {alarms} of {normal} normal ones{}.",
@@ -228,8 +247,7 @@ fn case(c: &Class, k: &Case) -> Result<Markup, String> {
     if let Some(mask) = &k.mask {
         panels.push(("truth", pictures::uri(&pictures::truth(&small, mask, k.picture.dimensions()))?));
     }
-    if let Some((height, width, values)) = &k.map {
-        let map = Map { height: *height, width: *width, values };
+    if let Some(map) = k.map.as_ref().map(OwnMap::map) {
         panels.push(("heat map", pictures::uri(&pictures::heat(size, &map, c.range))?));
         let threshold = c.map_boundary.map(|b| b.threshold);
         panels.push(("overlay", pictures::uri(&pictures::overlay(&small, &map, c.range, threshold))?));

@@ -42,7 +42,8 @@ pub fn small(picture: &RgbImage) -> RgbImage {
 pub fn truth(picture: &RgbImage, mask: &[bool], full: (u32, u32)) -> RgbImage {
     let (w, h) = picture.dimensions();
     let at = |x: u32, y: u32| {
-        let place = |v: u32, of: u32, to: u32| (u64::from(2 * v + 1) * u64::from(to) / u64::from(2 * of.max(1))) as usize;
+        let place =
+            |v: u32, of: u32, to: u32| (u64::from(2 * v + 1) * u64::from(to) / u64::from(2 * of.max(1))) as usize;
         mask.get(place(y, h, full.1) * full.0 as usize + place(x, w, full.0)).copied().unwrap_or(false)
     };
     outlined(picture.clone(), at, TRUE, 0.25)
@@ -58,7 +59,9 @@ pub fn overlay(picture: &RgbImage, map: &Map<'_>, range: (f32, f32), threshold: 
     let drawn = heatmap::overlay(picture, map, range);
     let Some(threshold) = threshold else { return drawn };
     let (w, h) = picture.dimensions();
-    let above = |x: u32, y: u32| map.at((y as f32 + 0.5) / h as f32, (x as f32 + 0.5) / w as f32) > threshold;
+    let above = |x: u32, y: u32| {
+        map.at((y as f32 + 0.5) / h as f32, (x as f32 + 0.5) / w as f32).is_some_and(|v| v > threshold)
+    };
     outlined(drawn, above, FOUND, 0.0)
 }
 

@@ -5,13 +5,16 @@
 
 mod bench;
 mod build;
+mod calibrate;
 mod check;
 mod compare;
 mod demo;
 mod doctor;
 mod emit;
+mod eval;
 mod explain;
 mod fmt;
+mod inspect;
 mod new;
 mod run;
 mod verify;
@@ -30,7 +33,9 @@ pub fn run(command: Command) -> Done {
         Command::Emit(a) => emit::run(&a),
         Command::Run(a) => run::run(&a),
         Command::Train(_) => Err(later("train")),
-        Command::Eval(_) => Err(later("eval")),
+        Command::Calibrate(a) => calibrate::run(&a),
+        Command::Eval(a) => eval::run(&a),
+        Command::Inspect(a) => inspect::run(&a),
         Command::Compare(a) => compare::run(&a),
         Command::Verify(a) => verify::run(&a),
         Command::Bench(a) => bench::run(&a),
