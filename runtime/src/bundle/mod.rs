@@ -226,6 +226,13 @@ impl Bundle {
         own.filter_map(|n| Some((n.clone(), self.tensor(n)?))).collect()
     }
 
+    /// All that it holds, to be written again with changes.
+    pub fn content(&self) -> Content {
+        let (probe_inputs, probe_outputs) = self.probe();
+        let (card, spec, stored) = (self.card.clone(), self.spec.clone(), self.all_stored());
+        Content { card, plan: self.plan.to_string(), spec, stored, probe_inputs, probe_outputs }
+    }
+
     /// Inputs and outputs of the probe.
     pub fn probe(&self) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
         let part = |prefix: &str| {
