@@ -13,6 +13,7 @@ mod emit;
 mod explain;
 mod fmt;
 mod gradients;
+mod learned;
 mod new;
 mod run;
 mod verify;
