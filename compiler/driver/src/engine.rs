@@ -53,6 +53,10 @@ impl StoredBytes for InBundle {
     fn bytes(&self, path: &str) -> Option<&[u8]> {
         self.0.stored(path)
     }
+
+    fn release(&self) {
+        self.0.release();
+    }
 }
 
 /// A plan with its stored tensors, ready to be called.

@@ -17,6 +17,9 @@ use super::memory::Memory;
 pub trait StoredBytes: Send + Sync {
     /// The bytes of a stored tensor, little-endian, row-major.
     fn bytes(&self, path: &str) -> Option<&[u8]>;
+
+    /// They were read and may leave memory, if they can be loaded again.
+    fn release(&self) {}
 }
 
 /// What draws depend on, beside their site.
@@ -36,7 +39,7 @@ pub struct Executor {
     program: Program,
     pool: Arc<Pool>,
     /// Keeps what `pointers` of stored tensors point to.
-    _stored: Arc<dyn StoredBytes>,
+    stored: Arc<dyn StoredBytes>,
     inputs: Vec<Memory>,
     outputs: Vec<Memory>,
     /// Stored tensors that the entry writes: copies of their own.
@@ -110,7 +113,7 @@ impl Executor {
             bound,
             program,
             pool,
-            _stored: stored,
+            stored,
             inputs,
             outputs,
             written,
@@ -132,7 +135,13 @@ impl Executor {
     fn setup(&mut self) -> Result<(), String> {
         let pointers: Vec<*mut u8> = self.raw().to_vec();
         // SAFETY: one pointer per buffer, each valid for its buffer's bytes; `Bound` proves that kernels stay inside.
-        unsafe { self.program.setup(&self.pool, &pointers) }
+        unsafe { self.program.prepare(&self.pool, &pointers)? };
+        // What setup kernels made of stored tensors stands beside them, and will stand beside the packed operands.
+        self.stored.release();
+        // SAFETY: as above.
+        unsafe { self.program.pack(&self.pool, &pointers) };
+        self.stored.release();
+        Ok(())
     }
 
     /// The entry as bound.
