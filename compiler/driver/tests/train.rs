@@ -26,7 +26,7 @@ detector tiny {
   state centre: f32[3] = zeros
   stage measure {
     centre <- centre + sum(mean(image, axis: [2, 3]), axis: 0)
-    seen   <- seen + image.b
+    seen   <- seen + b
     batch: 4
   }
 
