@@ -11,8 +11,10 @@ mod engine;
 mod failure;
 mod progress;
 mod render;
+mod scorer;
 mod source;
 mod terminal;
+mod testing;
 mod training;
 mod weights;
 
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
 fn words() -> Vec<OsString> {
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let Some(own) = std::env::current_exe().ok().filter(|own| exe::carries_bundle(own)) else { return words };
-    let command = words.get(1).filter(|w| ["bench", "verify", "run"].iter().any(|c| w == c)).cloned();
+    let command = words.get(1).filter(|w| ["bench", "verify", "run", "inspect"].iter().any(|c| w == c)).cloned();
     if command.is_some() {
         words.remove(1);
     }

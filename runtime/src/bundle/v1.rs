@@ -38,6 +38,9 @@ pub struct Card {
     /// How its stages were run; the last training last.
     #[serde(default)]
     pub training: Vec<Training>,
+    /// What its scores mean, learnt from normal samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// One run of stages.
@@ -88,6 +91,60 @@ pub struct Trained {
     /// Seconds.
     #[serde(default)]
     pub seconds: f64,
+}
+
+/// Where normal ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// What it was learnt from, for people: `mvtec_bottle, calibration`.
+    pub data: String,
+    /// For scores of samples.
+    #[serde(default)]
+    pub sample: Option<Threshold>,
+    /// For values of maps, from the highest value of each normal map.
+    #[serde(default)]
+    pub map: Option<Threshold>,
+}
+
+/// A threshold on scores, with what is needed to move it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// Scores above it are anomalous.
+    pub threshold: f32,
+    /// The lowest normal score.
+    pub low: f32,
+    /// The false-alarm rate that was asked for.
+    pub rate: f64,
+    /// How the threshold was found: `quantile`, `pareto`, `gumbel`, `set`.
+    pub method: String,
+    /// Normal scores that it was learnt from.
+    pub scores: u64,
+    /// Of these, how many lie above it.
+    pub above: u64,
+    /// The 95 % interval of the false-alarm rate that this stands for (Clopper and Pearson).
+    pub interval: [f64; 2],
+    /// The highest normal scores, falling; all of them where there are few.
+    #[serde(default)]
+    pub highest: Vec<f32>,
+    /// Generalised Pareto distribution of the highest scores.
+    #[serde(default)]
+    pub pareto: Option<Pareto>,
+    /// Gumbel distribution of all scores: location and scale.
+    #[serde(default)]
+    pub gumbel: Option<[f64; 2]>,
+}
+
+/// A tail: the part `share` of scores lies above `from`, and beyond it is Pareto-distributed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pareto {
+    /// Where the tail begins.
+    pub from: f64,
+    /// The part of scores in it.
+    pub share: f64,
+    /// Shape: below 0 the scores have an end.
+    pub shape: f64,
+    /// Scale.
+    pub scale: f64,
 }
 
 /// An input of the detector.

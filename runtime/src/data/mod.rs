@@ -4,6 +4,7 @@
 //! names it. Invariants: no file makes it panic or take memory beyond [`image::MOST_PIXELS`]; results equal what PIL and
 //! torchvision give for the same pixels. Imports: nothing of this project.
 
+pub mod covered;
 pub mod defect;
 pub mod files;
 pub mod foreign;

@@ -80,21 +80,21 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         weights::load(&mut stored, compiled, argument)?;
     }
     let given: Vec<String> = stored.keys().cloned().collect();
-    // The first values and the plan do not need each other.
+    // The first values and the plan, with its text, do not need each other.
+    let plan = || compiled.plan("score", &[]).map(|plan| (plan.to_string(), plan));
     let (drawn, plan) = std::thread::scope(|s| {
-        let thread = std::thread::Builder::new().stack_size(crate::STACK);
-        let plan = thread.spawn_scoped(s, || compiled.plan("score", &[]));
+        let made = std::thread::Builder::new().stack_size(crate::STACK).spawn_scoped(s, plan);
         let drawn = weights::initialise(compiled, args.seed, &mut stored);
-        let plan = match plan.map(std::thread::ScopedJoinHandle::join) {
+        let plan = match made.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(plan)) => plan,
             // The hook has said what happened.
             Ok(Err(_)) => Err(Failure::Fault("the compiler broke off".to_owned())),
-            Err(_) => compiled.plan("score", &[]),
+            Err(_) => plan(),
         };
         (drawn, plan)
     });
     drawn?;
-    let plan = plan?;
+    let (text, plan) = plan?;
     let is_given = |path: &str| given.binary_search_by(|g| g.as_str().cmp(path)).is_ok();
     let card = v1::Card {
         params: args.choice.set.iter().cloned().collect(),
@@ -103,11 +103,16 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         weights: args.weights.clone(),
         ..v1::Card::default()
     };
-    Ok(Built { content: packed(compiled, plan, stored, card)?, given: given.len() })
+    Ok(Built { content: packed(compiled, (text, plan), stored, card)?, given: given.len() })
 }
 
-/// A bundle of these values; what the model knows is added to the card.
-pub fn packed(compiled: &Compiled, plan: Verified<Plan<Dim>>, stored: Tensors, card: v1::Card) -> Done<Content> {
+/// A bundle of these values and the plan with its text; what the model knows is added to the card.
+pub fn packed(
+    compiled: &Compiled,
+    (text, plan): (String, Verified<Plan<Dim>>),
+    stored: Tensors,
+    card: v1::Card,
+) -> Done<Content> {
     let model = &compiled.model;
     let user: Vec<(String, String)> = compiled.files.files.iter().filter(|f| is_user(&f.0)).cloned().collect();
     let card = v1::Card {
@@ -118,7 +123,6 @@ pub fn packed(compiled: &Compiled, plan: Verified<Plan<Dim>>, stored: Tensors, c
         files: user.iter().map(|f| f.0.clone()).collect(),
         ..card
     };
-    let text = plan.to_string();
     let stored = Arc::new(InMemory(stored));
     let mut engine = Engine::new(plan, stored.clone(), &args::Engine::default());
     let (probe_inputs, probe_outputs) = probe(&mut engine, &card)?;

@@ -103,15 +103,30 @@ impl Case {
                 })?;
                 tensor = view.apply(&tensor, &shape).map_err(|e| Failure::input(format!("`{foreign}`: {e}")))?;
             }
-            let is_input = declared.iter().any(|i| i.name == rule.to);
-            if !is_input {
-                let shape = tensor.shape().iter().map(|d| *d as i64).collect();
-                feed.insert(rule.to.clone(), (tensor.dtype(), shape));
+            match declared.iter().find(|i| i.name == rule.to) {
+                Some(input) => tensor = exactly(tensor, input, foreign)?,
+                None => {
+                    let shape = tensor.shape().iter().map(|d| *d as i64).collect();
+                    feed.insert(rule.to.clone(), (tensor.dtype(), shape));
+                }
             }
             given.insert(rule.to.clone(), tensor);
         }
         Ok((given, feed))
     }
+}
+
+/// The tensor as the element type of an input, where that loses nothing: masks are often written as bytes.
+fn exactly(tensor: Tensor, input: &InputInfo, foreign: &str) -> Done<Tensor> {
+    if tensor.dtype() == input.ty.dtype {
+        return Ok(tensor);
+    }
+    let made = Tensor::from_f64(input.ty.dtype, tensor.shape(), tensor.iter());
+    let same = made.ok().filter(|made| made.iter().eq(tensor.iter()));
+    same.ok_or_else(|| {
+        let (name, dtype) = (&input.name, input.ty.dtype);
+        Failure::input(format!("`{foreign}` has values that `{name}` ({dtype}) cannot hold"))
+    })
 }
 
 /// The file of weights that `case.json` names (`"weights": "data/weights/resnet18"`): a path from the case or a folder above it.

@@ -332,7 +332,7 @@ fn finish(subject: &Subject, args: &Train, job: &Job, mut values: Tensors, done:
         producer: format!("uadc {}", env!("CARGO_PKG_VERSION")),
     });
     values.retain(|path, _| subject.compiled.model.stored.iter().any(|s| s.path == *path && s.stage.is_none()));
-    let content = build::packed(&subject.compiled, plan, values, card)?;
+    let content = build::packed(&subject.compiled, (plan.to_string(), plan), values, card)?;
     content.write(output).map_err(|e| {
         let text = format!("cannot write the bundle: {e}");
         Failure::input(text).help("nothing is lost: with more room, the same command with --resume writes it")
