@@ -302,7 +302,10 @@ fn stopped_after_any_step_and_resumed() {
         assert!(!out.stopped);
         let bits = |o: &Outcome| o.values.iter().map(|(n, t)| (n.clone(), t.to_bytes())).collect::<Vec<_>>();
         assert_eq!(bits(&out), bits(&calm), "stopped after {at}");
-        assert_eq!(out.done.iter().map(|r| (r.steps, r.kept)).collect::<Vec<_>>(), calm.done.iter().map(|r| (r.steps, r.kept)).collect::<Vec<_>>());
+        assert_eq!(
+            out.done.iter().map(|r| (r.steps, r.kept)).collect::<Vec<_>>(),
+            calm.done.iter().map(|r| (r.steps, r.kept)).collect::<Vec<_>>()
+        );
     }
     assert!(stops > 15, "{stops}");
 }
@@ -322,7 +325,9 @@ fn another_job_is_not_resumed() {
     let home = Home::new("other");
     let job = home.job(stages(), false);
     let stop = job.stop.clone();
-    let out = go(&job, "abs", &mut |e| stop.store(matches!(e, Event::Step { step: 2, .. }) || stop.load(Ordering::Relaxed), Ordering::Relaxed));
+    let out = go(&job, "abs", &mut |e| {
+        stop.store(matches!(e, Event::Step { step: 2, .. }) || stop.load(Ordering::Relaxed), Ordering::Relaxed)
+    });
     assert!(out.unwrap().stopped);
     let mut longer = stages();
     longer[2].length = Length::Epochs(9);

@@ -26,7 +26,7 @@ detector tiny {
   state centre: f32[3] = zeros
   stage measure {
     centre <- centre + sum(mean(image, axis: [2, 3]), axis: 0)
-    seen   <- seen + image.b
+    seen   <- seen + b
     batch: 4
   }
 
@@ -128,7 +128,8 @@ fn all_stages_run_and_the_result_scores() {
     // 22 pictures, of which a quarter or so is held out.
     let seen = stored["seen"].as_f32().unwrap()[0];
     assert!(seen == training.stages[0].samples as f32 && (10.0..22.0).contains(&seen), "{seen}");
-    let epochs: Vec<_> = log(&s, "a.train").into_iter().filter(|l| l["stage"] == "train" && l["epoch"].is_u64()).collect();
+    let epochs: Vec<_> =
+        log(&s, "a.train").into_iter().filter(|l| l["stage"] == "train" && l["epoch"].is_u64()).collect();
     assert_eq!(epochs.len(), 6);
     assert!(!s.path("a.train/checkpoint").exists());
     let ran = s.uadc(&["run", "a.uadx", "data/test", "--json"]);
@@ -226,8 +227,11 @@ fn a_signal_stops_cleanly() {
     let s = tiny("train-signal");
     let calm = train(&s, &["-o", "calm.uadx", "--epochs", "40"]);
     assert_eq!(calm.code, 0, "{calm:?}");
-    let line = format!("$UADC {} -o a.uadx --epochs 4000 & p=$!; for i in $(seq 400); do \
-         grep -q '\"stage\":\"train\"' a.train/log.jsonl 2>/dev/null && break; sleep 0.05; done; kill -INT $p; wait $p", TRAIN.join(" "));
+    let line = format!(
+        "$UADC {} -o a.uadx --epochs 4000 & p=$!; for i in $(seq 400); do \
+         grep -q '\"stage\":\"train\"' a.train/log.jsonl 2>/dev/null && break; sleep 0.05; done; kill -INT $p; wait $p",
+        TRAIN.join(" ")
+    );
     let ran = s.shell(&line);
     assert!(ran.code == 1 && ran.err.contains("--resume") && !s.path("a.uadx").exists(), "{ran:?}");
     // Another command is another run.
@@ -250,9 +254,9 @@ fn a_full_disk_loses_nothing() {
     let room = s.shell(&format!("trap '' XFSZ; ulimit -f 12; $UADC {} -o a.uadx", TRAIN.join(" ")));
     assert!(room.code == 1 && room.err.contains("cannot write the bundle"), "{room:?}");
     assert!(!s.path("a.uadx").exists() && s.path("a.train/checkpoint").exists());
-    let parts = std::fs::read_dir(s.path(".")).unwrap().filter(|e| {
-        e.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part")
-    });
+    let parts = std::fs::read_dir(s.path("."))
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));
     assert_eq!(parts.count(), 0);
     let resumed = train(&s, &["-o", "a.uadx", "--resume"]);
     assert_eq!(resumed.code, 0, "{resumed:?}");
@@ -286,7 +290,10 @@ fn bad_data_is_named() {
 #[test]
 fn numbers_that_are_none_have_a_place() {
     let s = tiny("train-nan");
-    let spec = SPEC.replace("mean(square(recon - shifted))\n", "mean(square(recon - shifted)) + mean(log(0.09 - mean(square(recon))))\n");
+    let spec = SPEC.replace(
+        "mean(square(recon - shifted))\n",
+        "mean(square(recon - shifted)) + mean(log(0.09 - mean(square(recon))))\n",
+    );
     s.file("tiny.uad", &spec.replace("conv(6)", "conv(6)").replace("1e-2", "3e-1"));
     let ran = train(&s, &["-o", "a.uadx", "--epochs", "200"]);
     assert!(ran.code == 1 && ran.err.contains("stage `train`, step"), "{ran:?}");

@@ -5,6 +5,7 @@
 //! refused with what differs. Imports: tensors, whole files.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
@@ -14,7 +15,7 @@ use uad_plan::tensor::Tensor;
 
 use super::{Report, Run, Tensors, Trouble};
 use crate::device::memory::FileMap;
-use crate::tensors::Item;
+use crate::tensors::{Item, parts};
 
 const VERSION: u32 = 1;
 const KEY: &str = "uad.checkpoint";
@@ -112,8 +113,11 @@ pub(super) fn write(
             items.insert(format!("{prefix}{name}"), Item::raw(*dtype, shape, bytes));
         }
     }
-    let bytes = safetensors::serialize(items, Some(metadata)).map_err(std::io::Error::other)?;
-    crate::whole::write(&path(folder), &bytes)
+    let (header, values) = parts(items, Some(metadata)).map_err(std::io::Error::other)?;
+    crate::whole::write_with(&path(folder), |to| {
+        to.write_all(&header)?;
+        values.iter().try_for_each(|v| to.write_all(v))
+    })
 }
 
 /// Reads the checkpoint of this run; `None` where there is none.
