@@ -113,15 +113,7 @@ impl Reverse<'_> {
     }
 
     /// Pads one axis; negative amounts cut.
-    pub(super) fn pad(
-        &mut self,
-        x: NodeId,
-        axis: usize,
-        lo: Dim,
-        hi: Dim,
-        interior: i64,
-        value: f64,
-    ) -> Step<NodeId> {
+    pub(super) fn pad(&mut self, x: NodeId, axis: usize, lo: Dim, hi: Dim, interior: i64, value: f64) -> Step<NodeId> {
         if lo.is(0) && hi.is(0) && interior == 0 {
             return Ok(x);
         }

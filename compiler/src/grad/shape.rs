@@ -56,14 +56,7 @@ impl Reverse<'_> {
         Ok(())
     }
 
-    pub(super) fn padded(
-        &mut self,
-        lo: &[Dim],
-        hi: &[Dim],
-        interior: &[i64],
-        x: NodeId,
-        dy: NodeId,
-    ) -> Step<()> {
+    pub(super) fn padded(&mut self, lo: &[Dim], hi: &[Dim], interior: &[i64], x: NodeId, dy: NodeId) -> Step<()> {
         let from = self.shape(x);
         let mut dx = dy;
         for n in 0..lo.len() {

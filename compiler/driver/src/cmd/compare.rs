@@ -240,7 +240,8 @@ impl Comparison<'_> {
                 rows.push(Row::trouble(foreign, "", self.args.tol, format!("has no counterpart; {near}")));
             }
         }
-        if let Some(theirs) = self.case.grads.as_ref().filter(|_| !self.names.gradients.is_empty() && !self.args.values) {
+        if let Some(theirs) = self.case.grads.as_ref().filter(|_| !self.names.gradients.is_empty() && !self.args.values)
+        {
             rows.extend(self.gradients(theirs, given, &stored)?);
         }
         Ok(rows)

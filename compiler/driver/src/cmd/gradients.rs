@@ -78,7 +78,8 @@ impl Task<'_> {
         let mut values = engine.call("score", &given)?;
         let mut pairs = Vec::new();
         for (ours, foreign, theirs) in names {
-            let value = values.remove(&format!("d {ours}")).ok_or_else(|| fault(format!("`{ours}` was not computed")))?;
+            let value =
+                values.remove(&format!("d {ours}")).ok_or_else(|| fault(format!("`{ours}` was not computed")))?;
             pairs.push(Pair { foreign, ours, theirs, value });
         }
         Ok((pairs, theirs.left))
@@ -101,9 +102,8 @@ impl Task<'_> {
                     let viewed = self.names.outputs.iter().find(|o| o.ours.matches(ours).is_some());
                     if let Some(view) = viewed.and_then(|o| o.view.as_ref()) {
                         let shape = view.shape(weights.shape()).unwrap_or_default();
-                        weights = view
-                            .apply(&weights, &shape)
-                            .map_err(|e| Failure::input(format!("`{foreign}`: {e}")))?;
+                        weights =
+                            view.apply(&weights, &shape).map_err(|e| Failure::input(format!("`{foreign}`: {e}")))?;
                     }
                     given.insert(name.clone(), weights);
                     let w = made(graph.add(Op::Input(name), &[], ty.clone(), scope))?;
@@ -145,8 +145,7 @@ impl Task<'_> {
                 let mut tensor = self.theirs.get(&foreign).map_err(Failure::input)?;
                 if let Some(view) = &rule.view {
                     let shape = view.shape(tensor.shape()).unwrap_or_default();
-                    tensor =
-                        view.apply(&tensor, &shape).map_err(|e| Failure::input(format!("`{foreign}`: {e}")))?;
+                    tensor = view.apply(&tensor, &shape).map_err(|e| Failure::input(format!("`{foreign}`: {e}")))?;
                 }
                 seen.push(foreign.clone());
                 found.push((rule.to.clone(), foreign, tensor));
@@ -184,7 +183,9 @@ struct Expected {
 fn value(graph: &Graph, name: &str) -> Done<NodeId> {
     let named = graph.outputs.iter().chain(&graph.named).find(|(n, _)| n == name).map(|n| n.1);
     let input = || graph.ids().find(|id| matches!(&graph.node(*id).op, Op::Input(n) if n == name));
-    named.or_else(input).ok_or_else(|| Failure::input(format!("[gradients] names `{name}`, which `score` does not have")))
+    named
+        .or_else(input)
+        .ok_or_else(|| Failure::input(format!("[gradients] names `{name}`, which `score` does not have")))
 }
 
 /// The number of elements as an f32.
