@@ -21,6 +21,8 @@ mod ops;
 mod origin;
 mod prelude;
 mod print;
+mod set;
+mod settings;
 mod shaped;
 mod stage;
 mod tell;
@@ -31,7 +33,7 @@ mod view;
 
 use std::collections::{HashMap, HashSet};
 
-use uad_grammar::ast::{Expr, ItemKind, Span, StmtKind};
+use uad_grammar::ast::{ItemKind, Span, StmtKind};
 use uad_plan::StoredKind;
 
 use crate::diag::{Diagnostic, Place, Severity};
@@ -45,6 +47,7 @@ pub use stage::pattern_matches;
 
 use emit::Level;
 use modules::Module;
+use set::Setting;
 use value::{Env, Tensor, Value};
 
 /// Which entry is being elaborated.
@@ -84,9 +87,7 @@ pub(crate) struct Ev<'a> {
     modules: &'a [Module],
     lines: Vec<(String, Vec<u32>, &'a str)>,
     choice: &'a Choice,
-    set: &'a [(String, Expr)],
-    set_file: usize,
-    set_module: usize,
+    set: &'a [Setting],
     name: String,
     detector: &'a str,
     out: Vec<Diagnostic>,
@@ -121,6 +122,7 @@ pub(crate) struct Ev<'a> {
     draws: HashMap<String, usize>,
     facts: Facts,
     traced: HashSet<String>,
+    bodies: HashSet<usize>,
     reached: HashSet<usize>,
     unreached: HashSet<usize>,
     carried: Vec<(Env<'a>, String)>,
@@ -273,23 +275,8 @@ pub(crate) fn elaborate_facts(
     choice: &Choice,
     elsewhere: Option<&Called>,
 ) -> (Option<Model>, Vec<Diagnostic>, Facts) {
-    let (modules, mut out, lost) = modules::load(files, loader, root_path);
-    let set_file = files.files.len();
-    let mut set = Vec::new();
-    for (name, text) in &choice.set {
-        match uad_grammar::parse_expr(text) {
-            Ok(e) => set.push((name.clone(), e)),
-            Err(e) => {
-                let file = files.position("--set").unwrap_or_else(|| files.add("--set", text.clone()));
-                let place = Place { file, span: Span::new(0, text.len()) };
-                out.push(Diagnostic::new("E0001", format!("`--set {name}={text}`: {}", e.message), place, e.label));
-            }
-        }
-    }
-    if !set.is_empty() && files.position("--set").is_none() {
-        let all: Vec<&str> = choice.set.iter().map(|s| s.1.as_str()).collect();
-        files.add("--set", all.join("\n"));
-    }
+    let (mut modules, mut out, lost) = modules::load(files, loader, root_path);
+    let set = set::read(&choice.set, files, &mut modules, &mut out);
     let Some(root) = modules.first() else { return (None, out, Facts::default()) };
     let main = modules::main_detector(&root.ast, root_path);
     let detector = choice.detector.as_deref().or(main);
@@ -306,7 +293,7 @@ pub(crate) fn elaborate_facts(
         .map(|m| (m.file, m.ast.clone()))
         .collect();
     // Evaluation recurses with the program: its own stack, bounded by the evaluator's depth.
-    let run = move || evaluate(modules, files, choice, set, set_file, detector, elsewhere);
+    let run = move || evaluate(modules, files, choice, set, detector, elsewhere);
     let done = std::thread::scope(|s| {
         match std::thread::Builder::new().name("elaborate".into()).stack_size(1 << 29).spawn_scoped(s, run) {
             Ok(t) => t.join().ok(),
@@ -328,8 +315,7 @@ fn evaluate(
     modules: &[Module],
     files: &Files,
     choice: &Choice,
-    set: &[(String, Expr)],
-    set_file: usize,
+    set: &[Setting],
     detector: &str,
     elsewhere: Option<&Called>,
 ) -> (Option<Model>, Vec<Diagnostic>, Facts) {
@@ -347,8 +333,6 @@ fn evaluate(
         lines,
         choice,
         set,
-        set_file,
-        set_module: 0,
         name: detector.to_string(),
         detector,
         out: Vec::new(),
@@ -383,6 +367,7 @@ fn evaluate(
         draws: HashMap::new(),
         facts: Facts::default(),
         traced: HashSet::new(),
+        bodies: HashSet::new(),
         reached: HashSet::new(),
         unreached: HashSet::new(),
         carried: Vec::new(),
@@ -413,6 +398,7 @@ fn evaluate(
     }
     if !library {
         ev.rest_entry();
+        ev.inner_settings();
     }
     let (model, mut facts) = ev.model(score);
     if let Some(called) = elsewhere {
