@@ -8,7 +8,9 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use uad_grammar::ast::{DimItem, Expr, ExprKind, Field, ItemKind, Name, Pattern, ScorePart, Stmt, StmtKind, Type, TypeKind};
+use uad_grammar::ast::{
+    DimItem, Expr, ExprKind, Field, ItemKind, Name, Pattern, ScorePart, Stmt, StmtKind, Type, TypeKind,
+};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};

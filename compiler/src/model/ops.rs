@@ -516,7 +516,12 @@ impl<'a> Ev<'a> {
     }
 
     /// Moves an axis to the end and says how to move it back.
-    pub(crate) fn axis_last(&mut self, t: &Tensor<'a>, axis: usize, place: Place) -> R<(Tensor<'a>, Option<Vec<usize>>)> {
+    pub(crate) fn axis_last(
+        &mut self,
+        t: &Tensor<'a>,
+        axis: usize,
+        place: Place,
+    ) -> R<(Tensor<'a>, Option<Vec<usize>>)> {
         let rank = self.ty(t).shape.len();
         if axis + 1 == rank {
             return Ok((t.clone(), None));

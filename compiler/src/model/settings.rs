@@ -37,7 +37,8 @@ impl<'a> Ev<'a> {
     pub(crate) fn outermost_fields(&self) -> Vec<(&'a str, Place, FieldValue<'a>)> {
         let module = self.command_line();
         let own = self.set.iter().filter(|s| s.name.text.matches('.').count() < 2);
-        own.map(|s| (s.name.text.as_str(), self.at(module, s.name.span), FieldValue::Written(&s.value, module))).collect()
+        own.map(|s| (s.name.text.as_str(), self.at(module, s.name.span), FieldValue::Written(&s.value, module)))
+            .collect()
     }
 
     /// What is set from outside for a stage of the detector at a path, once each.
@@ -85,7 +86,9 @@ impl<'a> Ev<'a> {
         }
         let module = self.command_line();
         for s in self.set {
-            let Some((stage, name)) = s.name.text.rsplit_once('.').filter(|(stage, _)| stage.contains('.')) else { continue };
+            let Some((stage, name)) = s.name.text.rsplit_once('.').filter(|(stage, _)| stage.contains('.')) else {
+                continue;
+            };
             let place = self.at(module, s.name.span);
             if self.stages.iter().any(|i| i.name == stage) {
                 let _ = self.is_setting(&format!("{stage}."), name, place);
@@ -103,7 +106,8 @@ impl<'a> Ev<'a> {
         let mut d = Diagnostic::new("E0105", text, place, "not there");
         d.help = did_you_mean(stage, known.iter().map(String::as_str)).or_else(|| {
             let all: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
-            (!all.is_empty()).then(|| format!("it has {}; only settings of stages are named with a dot", all.join(", ")))
+            (!all.is_empty())
+                .then(|| format!("it has {}; only settings of stages are named with a dot", all.join(", ")))
         });
         self.err(d);
     }

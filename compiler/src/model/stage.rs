@@ -134,10 +134,14 @@ impl<'a> Ev<'a> {
     fn output_rank(&mut self, name: &str, t: &Tensor<'a>, place: Place) -> R<()> {
         let ty = self.ty(t);
         let (what, help) = match (name, ty.shape.len()) {
-            ("map", 4..) => ("a `map` is one number per pixel", "make one of its channels: `norm(x, axis: 1)` or a mean"),
+            ("map", 4..) => {
+                ("a `map` is one number per pixel", "make one of its channels: `norm(x, axis: 1)` or a mean")
+            }
             ("map", 0 | 1) => ("a `map` is one number per pixel", "a number per picture is the output `sample`"),
             ("sample", 0) => ("`sample` is one number per picture", "keep the axis of samples, the first"),
-            ("sample", 2..) => ("`sample` is one number per picture", "make one of all: `max(x, axis: [1, 2])` or a mean"),
+            ("sample", 2..) => {
+                ("`sample` is one number per picture", "make one of all: `max(x, axis: [1, 2])` or a mean")
+            }
             _ => return Ok(()),
         };
         self.err(Diagnostic::new("E0204", what, place, format!("is {ty}")).help(help));
