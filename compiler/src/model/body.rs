@@ -13,7 +13,7 @@ use crate::graph::{Op, TensorType};
 
 use super::call::is_initialiser;
 use super::types::Use;
-use super::value::{Arg, Bad, Env, Func, Kind, Owner, R, Slot, Tensor, Value};
+use super::value::{Arg, Bad, Child, Env, Func, Kind, Owner, R, Slot, Tensor, Value};
 use super::{Ev, ForeignNames, StoredInfo};
 
 /// Most elements of one stored tensor.
@@ -22,6 +22,9 @@ const MOST_ELEMENTS: i64 = 1 << 36;
 impl<'a> Ev<'a> {
     /// Statements in order; goes on after a failed one.
     pub(crate) fn statements(&mut self, stmts: &'a [Stmt], env: &Env<'a>) -> R<()> {
+        if stmts.len() > 1 && self.bodies.insert(stmts.as_ptr() as usize) {
+            self.declared_once(stmts.iter(), env.module);
+        }
         for s in stmts {
             // What failed is poisoned; the rest may still be wrong in ways of its own.
             let r = self.statement(s, env);
@@ -230,11 +233,11 @@ impl<'a> Ev<'a> {
                 full.push_str(&format!(".{t}"));
             }
         }
-        if let Some((s, t, owner)) = home.children.borrow().get(&full) {
-            if *s == site && t == turn {
-                return Ok(owner.clone());
+        if let Some(child) = home.children.borrow().get(&full) {
+            if child.site == site && child.turn == turn {
+                return Ok(child.owner.clone());
             }
-            let other = *s;
+            let other = child.site;
             let text = format!("two instances are named `{}`", home.join(&full));
             let d = Diagnostic::new("E0301", text, place, "the second")
                 .label(other, "the first")
@@ -245,7 +248,8 @@ impl<'a> Ev<'a> {
         let path = home.join(&full);
         let foreign = home.foreign.clone().or_else(|| foreign.map(|f| (f, path.clone())));
         let owner = Owner::at(path, foreign, home.site.or(Some(site)));
-        home.children.borrow_mut().insert(full, (site, turn.to_vec(), owner.clone()));
+        let child = Child { site, turn: turn.to_vec(), owner: owner.clone() };
+        home.children.borrow_mut().insert(full, child);
         Ok(owner)
     }
 
@@ -699,7 +703,7 @@ impl<'a> Ev<'a> {
 
 /// The name of a target as it stands in the tree, which outlives the elaboration.
 fn tree_name<'a>(name: &str, target: &'a Expr) -> &'a str {
-    pub(super) fn find<'a>(e: &'a Expr) -> &'a str {
+    fn find(e: &Expr) -> &str {
         match &e.kind {
             ExprKind::Name(n) => n,
             ExprKind::Index(base, _) => find(base),

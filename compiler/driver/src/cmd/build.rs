@@ -149,7 +149,7 @@ pub fn step(s: &LoaderStep) -> v1::Step {
 
 /// Is this text the user's, not the library's or that of `--set`?
 fn is_user(name: &str) -> bool {
-    !name.starts_with("stdlib/") && name != "--set"
+    !name.starts_with("stdlib/") && name != uad_compiler::source::COMMAND_LINE
 }
 
 /// A stage is done where files gave all that it would write.
