@@ -115,6 +115,21 @@ fn new_writes_what_checks() {
 }
 
 #[test]
+fn new_draws_data() {
+    let s = Scratch::new("new-data");
+    let draw = |folder: &str| s.uadc(&["new", "--data", folder, "--size", "32", "--train", "2", "--test", "2"]);
+    assert!(draw("drawn").err.contains("16 pictures of 2 classes"));
+    for file in ["cloth/train/good/001.png", "stone/test/shift/000.png", "stone/ground_truth/shift/000_mask.png"] {
+        assert!(s.path("drawn").join(file).is_file(), "{file}");
+    }
+    let again = draw("drawn");
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("exists already"));
+    assert_eq!(s.uadc(&["new"]).code, 2);
+    assert_eq!(s.uadc(&["new", "mine", "--data", "x"]).code, 2);
+}
+
+#[test]
 fn a_detector_scores_pictures() {
     let s = tiny("run");
     for out in ["a.uadx", "b.uadx"] {
