@@ -1,7 +1,7 @@
 //! The layout pass: which newlines end a statement, where comments are, which brackets belong together.
 //!
-//! In: source text. Out: [`Layout`], whose text has the same bytes at the same places except that comments are blank
-//! and a newline that ends nothing is a space. Invariants: linear time, no recursion; brackets of the new text are
+//! In: source text. Out: [`Layout`], whose text has the same bytes at the same places except that comments are blank,
+//! and that tabs and newlines that end nothing are spaces. Invariants: linear time, no recursion; brackets of the new text are
 //! balanced and nest at most [`MAX_NESTING`] deep; U+0002 stands where a bracket was that has been reported.
 //! Imports: the tree's spans and the error type.
 
@@ -135,7 +135,11 @@ impl Scanner<'_> {
         }
         while self.at < self.bytes.len() {
             match self.bytes[self.at] {
-                b' ' | b'\t' | b'\r' => self.at += 1,
+                b' ' => self.at += 1,
+                b'\t' | b'\r' => {
+                    self.out.text[self.at] = b' ';
+                    self.at += 1;
+                }
                 b'\n' => {
                     self.out.text[self.at] = b' ';
                     self.pending.get_or_insert(self.at);

@@ -5,7 +5,7 @@
 //! file is refused with its name. Imports: the host tensor of `uad-plan`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use pytorch_reader::PytorchReader;
@@ -181,7 +181,7 @@ fn half(bits: u16) -> f32 {
 pub(crate) struct Item<'a> {
     dtype: Dtype,
     shape: Vec<usize>,
-    data: Cow<'a, [u8]>,
+    data: &'a [u8],
 }
 
 impl<'a> Item<'a> {
@@ -197,12 +197,12 @@ impl<'a> Item<'a> {
             DType::I32 => Dtype::I32,
             DType::Bool => Dtype::BOOL,
         };
-        Item { dtype, shape: shape.to_vec(), data: data.into() }
+        Item { dtype, shape: shape.to_vec(), data }
     }
 
     /// Text as bytes.
     pub(crate) fn text(t: &'a str) -> Item<'a> {
-        Item { dtype: Dtype::U8, shape: vec![t.len()], data: t.as_bytes().into() }
+        Item { dtype: Dtype::U8, shape: vec![t.len()], data: t.as_bytes() }
     }
 }
 
@@ -213,8 +213,9 @@ impl View for Item<'_> {
     fn shape(&self) -> &[usize] {
         &self.shape
     }
+    /// Nothing: see [`parts`].
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.data)
+        Cow::Borrowed(&[])
     }
     fn data_len(&self) -> usize {
         self.data.len()
@@ -223,9 +224,25 @@ impl View for Item<'_> {
 
 /// Writes tensors as safetensors; the file appears whole or not at all.
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), ReadError> {
-    let views = tensors.iter().map(|(n, t)| (n.as_str(), Item::tensor(t)));
-    let bytes = safetensors::serialize(views, None).map_err(|e| ReadError::new(path, e))?;
-    crate::whole::write(path, &bytes).map_err(|e| ReadError::new(path, e))
+    let items = tensors.iter().map(|(n, t)| (n.clone(), Item::tensor(t))).collect();
+    let (header, parts) = parts(items, None).map_err(|e| ReadError::new(path, e))?;
+    let write = |to: &mut dyn std::io::Write| {
+        to.write_all(&header)?;
+        parts.iter().try_for_each(|p| to.write_all(p))
+    };
+    crate::whole::write_with(path, write).map_err(|e| ReadError::new(path, e))
+}
+
+/// A safetensors file in parts that are copied nowhere: its header, and then the values. The header is what the crate makes of
+/// items without content; the values follow in its order, wide element types first, then by name.
+pub(crate) fn parts<'a>(
+    items: BTreeMap<String, Item<'a>>,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<(Vec<u8>, Vec<&'a [u8]>), safetensors::SafeTensorError> {
+    let mut order: Vec<&Item<'a>> = items.values().collect();
+    order.sort_by(|a, b| b.dtype.cmp(&a.dtype));
+    let values = order.iter().map(|i| i.data).collect();
+    Ok((safetensors::serialize(items, metadata)?, values))
 }
 
 #[cfg(test)]

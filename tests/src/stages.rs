@@ -10,7 +10,7 @@ use std::sync::Arc;
 use uad_compiler::check::check;
 use uad_compiler::compile::{CompileOptions, compile};
 use uad_compiler::diag::Severity;
-use uad_compiler::model::{Choice, Model};
+use uad_compiler::model::{Choice, Model, elaborate};
 use uad_compiler::source::{Files, LibraryOnly};
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::{Binding, Bound, BufferKind, Dim, Plan, Stored, Tensor, Verified, bind, interp};
@@ -50,6 +50,14 @@ impl Learner {
             Some(model) if wrong.is_empty() => Ok(Learner { model, stored: Tensors::new(), seed: 1 }),
             _ => Err(wrong.join("\n")),
         }
+    }
+
+    /// The same with steps that are not split.
+    pub fn whole(name: &str, text: &str, choice: &Choice) -> Result<Learner, String> {
+        let mut files = Files::one(format!("{name}.uad"), text);
+        let (model, found) = elaborate(&mut files, &LibraryOnly, &format!("{name}.uad"), choice);
+        let model = model.ok_or_else(|| format!("{found:?}"))?;
+        Ok(Learner { model, stored: Tensors::new(), seed: 1 })
     }
 
     /// First values of all that has one.

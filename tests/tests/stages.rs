@@ -176,10 +176,22 @@ fn joined(outs: &[Tensors], name: &str) -> Tensor {
     tensor(&shape, outs.iter().flat_map(|o| o[name].iter().collect::<Vec<_>>()))
 }
 
+/// Inputs of a step with what its features give.
+fn with_features(l: &mut Learner, stage: &str, calls: &[Tensors]) -> Vec<Tensors> {
+    let info = l.model.stages.iter().find(|s| s.name == stage).expect("a stage").clone();
+    let mut calls = calls.to_vec();
+    if let Some(features) = &info.features {
+        let given = l.computed(features, &calls, 2).unwrap_or_else(|e| panic!("{features}: {e}"));
+        calls.iter_mut().zip(given).for_each(|(c, f)| c.extend(f));
+    }
+    calls
+}
+
 /// A stage by rules over batches: step by step, then what is done at the end.
 fn pass(l: &mut Learner, stage: &str, calls: &[Tensors]) {
-    let outs = l.computed(stage, calls, 2).unwrap_or_else(|e| panic!("{stage}: {e}"));
     let info = l.model.stages.iter().find(|s| s.name == stage).expect("a stage").clone();
+    let calls = with_features(l, stage, calls);
+    let outs = l.computed(stage, &calls, 2).unwrap_or_else(|e| panic!("{stage}: {e}"));
     if let Some(finish) = &info.finish {
         let all = info.collects.iter().map(|n| (n.clone(), joined(&outs, n))).collect();
         l.computed(finish, &[all], 2).unwrap_or_else(|e| panic!("{finish}: {e}"));
@@ -389,4 +401,35 @@ fn memory_bank_and_gaussian_detect() {
         };
         assert!(mean(true) > mean(false), "{name}");
     }
+}
+
+#[test]
+fn what_does_not_change_is_computed_once() {
+    let text = std::fs::read_to_string(root().join("specs/uniad.uad")).expect("the spec");
+    let set = [("size", "64"), ("hidden", "16"), ("heads", "2"), ("layers", "1"), ("window", "3")];
+    let set = set.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+    let choice = Choice { detector: Some("uniad_resnet18".into()), set, ..Choice::default() };
+    let mut split = Learner::new("uniad", &text, &choice).expect("a model");
+    let mut whole = Learner::whole("uniad", &text, &choice).expect("a model");
+    let features = split.model.entry("train.features").expect("features");
+    let given: Vec<String> = features.outputs.iter().map(|(n, id)| format!("{n}: {}", features.ty(*id))).collect();
+    assert_eq!(given, ["@0: f32[b, 448, 4, 4]"]);
+    let step = split.model.entry("train").expect("a step");
+    assert!(!step.nodes.iter().any(|n| matches!(&n.op, uad_compiler::graph::Op::Input(n) if n == "image")));
+    let mut image = reserved(0, 10, 0, 1);
+    image.insert("image".into(), tensor(&[2, 3, 64, 64], noise(3, &[2, 3, 64, 64]).iter().map(|v| 0.5 + 0.5 * v)));
+    split.init().expect("init");
+    whole.stored.clone_from(&split.stored);
+    let step = with_features(&mut split, "train", std::slice::from_ref(&image));
+    let a = split.computed("train", &step, 2).expect("a step");
+    let b = whole.computed("train", &[image], 2).expect("a step");
+    let (far, at) = farthest(&b[0], &a[0]);
+    assert!(far < 1e-5, "{at}");
+    // PatchCore keeps no more than the encoder's two maps.
+    let text = std::fs::read_to_string(root().join("specs/patchcore.uad")).expect("the spec");
+    let l = Learner::new("patchcore", &text, &Choice { detector: Some("patchcore".into()), ..Choice::default() });
+    let l = l.expect("a model");
+    let features = l.model.entry("remember.features").expect("features");
+    let given: Vec<String> = features.outputs.iter().map(|(_, id)| features.ty(*id).to_string()).collect();
+    assert_eq!(given, ["f32[b, 128, 28, 28]", "f32[b, 256, 14, 14]"]);
 }

@@ -39,8 +39,8 @@ pub enum Command {
     Emit(Emit),
     /// Score images, folders of them, or tensors
     Run(Run),
-    /// Train a detector (not in this version)
-    Train(Later),
+    /// Train a detector: run its stages over a folder of normal data
+    Train(Train),
     /// Learn from normal samples where normal ends, and write it into the bundle
     Calibrate(Calibrate),
     /// Evaluate a detector on labelled data
@@ -291,10 +291,51 @@ pub struct Run {
 
 /// `uadc train`
 #[derive(Debug, Group)]
-pub struct Later {
-    /// Anything
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub rest: Vec<String>,
+pub struct Train {
+    /// The spec, or a bundle whose stages have not all run
+    #[arg(value_name = "SPEC|F.uadx")]
+    pub spec: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// A folder in the MVTec layout, one of such folders, a plain folder of normal images, or a CSV manifest
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Foreign weights, with the names file that maps them, as for `build`
+    #[arg(long, value_name = "FILE[:MAP]")]
+    pub weights: Vec<String>,
+    /// The bundle to write; default: the detector's name with .uadx, or the bundle that is trained
+    #[arg(short, long, value_name = "F.uadx")]
+    pub output: Option<PathBuf>,
+    /// The seed of first weights, of the order of samples and of all draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Go on where a run was stopped or killed: the result has the same bits as without a stop
+    #[arg(long, conflicts_with = "restart")]
+    pub resume: bool,
+    /// Begin again although a stopped run could go on
+    #[arg(long)]
+    pub restart: bool,
+    /// Passes over the data of stages with a loss, in place of what the spec says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: Option<u32>,
+    /// Samples in a batch of stages with a loss, in place of what the spec says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
+    /// Part of the training samples that is held out for validation; default: a tenth where a stage needs it
+    #[arg(long, value_name = "PART", value_parser = part)]
+    pub validation: Option<f64>,
+    /// Leave out images that cannot be read, instead of refusing to begin
+    #[arg(long)]
+    pub skip_broken: bool,
+    /// Where checkpoints, features and the log are kept; default: the bundle's name with .train
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// Seconds between two checkpoints; 0: after every step
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub checkpoint: u32,
+    /// Worker threads; default: one per core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }
 
 /// Where normal ends, other than the bundle says.
@@ -403,7 +444,7 @@ pub struct Inspect {
 pub struct Compare {
     /// The spec
     pub spec: PathBuf,
-    /// Folder with case.json and inputs, params and outputs as safetensors
+    /// Folder with case.json and inputs, params, outputs and grads as safetensors
     #[arg(value_name = "CASE_DIR")]
     pub case: PathBuf,
     #[command(flatten)]
@@ -414,6 +455,9 @@ pub struct Compare {
     /// Largest absolute difference, relative to the tensor's largest value where that is above 1
     #[arg(long, default_value_t = 2e-5)]
     pub tol: f64,
+    /// Values alone, no gradients
+    #[arg(long)]
+    pub values: bool,
     #[command(flatten)]
     pub engine: Engine,
     /// One JSON object on standard output
@@ -472,6 +516,11 @@ pub struct Doctor {
     /// One JSON object on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number from 0 to 1".to_owned())?;
+    if (0.0..1.0).contains(&value) { Ok(value) } else { Err("expected a number from 0 to below 1".to_owned()) }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

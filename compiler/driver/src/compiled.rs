@@ -174,14 +174,11 @@ fn parted(spec: &str) -> Vec<(String, String)> {
     files
 }
 
-/// The spec of a bundle compiled again, with these values as further outputs of `score`.
-pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
+/// The spec of a bundle compiled again.
+pub fn of_bundle(bundle: &Bundle) -> Done<Compiled> {
     let files = parted(&bundle.spec);
     let Some((name, text)) = files.first().cloned() else {
-        return Err(Failure::input(format!(
-            "{} keeps no spec, so nothing inside can be traced",
-            bundle.path().display()
-        )));
+        return Err(Failure::input(format!("{} keeps no spec", bundle.path().display())));
     };
     let set = bundle.card.params.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     let choice = Choice { detector: Some(bundle.card.detector.clone()), set };
@@ -190,5 +187,10 @@ pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
         err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
         return Err(Failure::input("the spec in the bundle does not compile with this version; build it again"));
     }
-    show(Checked { found: Vec::new(), ..checked })?.plan("score", trace)
+    show(Checked { found: Vec::new(), ..checked })
+}
+
+/// The same, with these values as further outputs of `score`.
+pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
+    of_bundle(bundle)?.plan("score", trace)
 }

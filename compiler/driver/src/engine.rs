@@ -125,6 +125,13 @@ impl Engine {
         Ok(binding)
     }
 
+    /// Values of the open dims of an entry's stored tensors.
+    pub fn stored_dims(&self, entry: &str) -> Done<Binding> {
+        let mut binding = Binding::new();
+        self.of_stored(self.entry(entry)?, &mut binding)?;
+        Ok(binding)
+    }
+
     /// Values of the open dims of stored tensors.
     fn of_stored(&self, entry: &Entry<Dim>, binding: &mut Binding) -> Done {
         for buffer in entry.buffers.iter().filter(|b| b.kind == BufferKind::Stored) {

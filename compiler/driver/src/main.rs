@@ -14,6 +14,8 @@ mod render;
 mod scorer;
 mod source;
 mod terminal;
+mod testing;
+mod training;
 mod weights;
 
 use std::ffi::OsString;

@@ -93,14 +93,15 @@ fn ready(sample: &Sample, steps: &[Step]) -> Option<Result<Ready, ReadError>> {
                 let mask = Mask::read(path)?;
                 if (mask.height, mask.width) != (size.0 as usize, size.1 as usize) {
                     let (h, w, (height, width)) = (mask.height, mask.width, size);
-                    return Err(ReadError::new(path, format!("the mask has {w} x {h} pixels, its image {width} x {height}")));
+                    return Err(ReadError::new(
+                        path,
+                        format!("the mask has {w} x {h} pixels, its image {width} x {height}"),
+                    ));
                 }
                 Some(mask.prepare(steps))
             }
             // A normal sample has no anomalous pixel.
-            (None, Some(false)) => {
-                Some(Mask::clear(size.0 as usize, size.1 as usize).prepare(steps))
-            }
+            (None, Some(false)) => Some(Mask::clear(size.0 as usize, size.1 as usize).prepare(steps)),
             (None, _) => None,
         };
         Ok(Ready { picture: pipeline::prepare(&picture, steps), mask, size })

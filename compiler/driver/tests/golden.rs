@@ -41,6 +41,7 @@ fn compare(folder: &Path, case: &Path, row: &BTreeMap<String, toml::Value>, devi
     for (key, option) in [("detector", "--detector"), ("tol", "--tol")] {
         args.extend(text(key).into_iter().flat_map(|v| [option.to_owned(), v]));
     }
+    args.extend(row.get("values").map(|_| "--values".to_owned()));
     args.extend(text("names").into_iter().flat_map(|v| ["--names".to_owned(), at(v)]));
     for set in row.get("set").and_then(toml::Value::as_array).into_iter().flatten().filter_map(toml::Value::as_str) {
         args.extend(["--set".to_owned(), set.to_owned()]);

@@ -64,6 +64,7 @@ codes! {
     "E0411" "only a state or a carried name can become"
     "E0412" "a detector without a score"
     "E0413" "unknown or wrong setting"
+    "E0414" "no gradient leads there"
     "E0601" "the description does not end"
     "E0701" "not executable yet"
     "W0501" "never used"

@@ -84,6 +84,14 @@ pub fn gradients(g: &mut Graph, of: NodeId, wrt: &[NodeId]) -> Result<Vec<NodeId
     pull(g, &[(of, one)], wrt)
 }
 
+/// Does a path of gradients lead from `of` to `by`?
+pub fn leads(g: &Graph, of: NodeId, by: NodeId) -> bool {
+    let end = of.0 as usize + 1;
+    let same = leaves(g, end);
+    let by = same.get(by.0 as usize).copied().unwrap_or(by);
+    live(g, end, &same, &[by]).last().copied().unwrap_or(false)
+}
+
 /// Appends the sum, over all values with a cotangent, of the cotangent's product with the derivative by each of `wrt`.
 fn pull(g: &mut Graph, seeds: &[(NodeId, NodeId)], wrt: &[NodeId]) -> Result<Vec<NodeId>, NoGradient> {
     let end = seeds.iter().map(|s| s.0.0 as usize + 1).max().unwrap_or(0);
@@ -125,18 +133,18 @@ fn pull(g: &mut Graph, seeds: &[(NodeId, NodeId)], wrt: &[NodeId]) -> Result<Vec
 }
 
 /// For each node the first that is the same input, weight or state, else the node itself.
-fn leaves(g: &Graph, end: usize) -> Vec<NodeId> {
-    let mut first: HashMap<(&str, &str), NodeId> = HashMap::new();
-    let one = |(n, node): (usize, &'_ Node)| (NodeId(n as u32), node.op.name());
-    let mut same = Vec::with_capacity(end);
-    for (n, node) in g.nodes.iter().enumerate().take(end) {
-        let (id, word) = one((n, node));
-        same.push(match &node.op {
-            Op::Input(name) | Op::Weight(name) | Op::State(name) => *first.entry((word, name)).or_insert(id),
+fn leaves<'g>(g: &'g Graph, end: usize) -> Vec<NodeId> {
+    let mut first: HashMap<(&'g str, &'g str), NodeId> = HashMap::new();
+    let one = |(n, node): (usize, &'g Node)| {
+        let id = NodeId(n as u32);
+        match &node.op {
+            Op::Input(name) | Op::Weight(name) | Op::State(name) => {
+                *first.entry((node.op.name(), name.as_str())).or_insert(id)
+            }
             _ => id,
-        });
-    }
-    same
+        }
+    };
+    g.nodes.iter().enumerate().take(end).map(one).collect()
 }
 
 /// Which nodes lie on a path of gradients to one of `wanted`.

@@ -2,7 +2,8 @@
 //!
 //! In: an operation with arguments, result and cotangent. Out: what it adds to the cotangent of an argument.
 //! Invariants: the match has no default, so an operation without a row does not compile; what a condition switches off
-//! is selected away, never multiplied by 0, so that no `0 * inf` appears. Imports: shorthands, the graph, `uad-plan`.
+//! is selected away, never multiplied by 0, so that no `0 * inf` appears, in the
+//! second derivative neither. Imports: shorthands, the graph, `uad-plan`.
 
 use uad_plan::{DType, ScalarOp};
 
@@ -54,11 +55,11 @@ pub(super) fn rule(op: ScalarOp) -> Option<Partial> {
         },
         ScalarOp::Fma => |r, s, k| if k == 2 { Ok(s.dy) } else { r.mul(s.dy, s.args[1 - k]) },
         ScalarOp::Sqrt => |r, s, _| {
-            let (half, zero) = (r.like(0.5, s.dy)?, r.like(0.0, s.dy)?);
+            let (half, zero, never) = (r.like(0.5, s.dy)?, r.like(0.0, s.dy)?, r.like(f64::INFINITY, s.dy)?);
             let part = r.mul(s.dy, half)?;
-            let part = r.map(ScalarOp::Div, &[part, s.y])?;
             let at_zero = r.map(ScalarOp::Eq, &[s.y, zero])?;
-            r.select(at_zero, zero, part)
+            let by = r.select(at_zero, never, s.y)?;
+            r.map(ScalarOp::Div, &[part, by])
         },
         ScalarOp::Exp => |r, s, _| r.mul(s.dy, s.y),
         ScalarOp::Log => |r, s, _| r.map(ScalarOp::Div, &[s.dy, s.args[0]]),

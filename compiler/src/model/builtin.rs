@@ -20,7 +20,7 @@ use super::value::{Arg, Bad, Env, Func, R, Tensor, Value};
 pub(super) type Given<'a> = Vec<Option<(Value<'a>, Place)>>;
 
 impl<'a> Ev<'a> {
-    /// Calls whose arguments are not all values: shapes in brackets, `dot`, `grad`.
+    /// Calls whose arguments are not all values: shapes in brackets, `dot`.
     pub(crate) fn special_call(
         &mut self,
         callee: &'a Expr,
@@ -57,12 +57,11 @@ impl<'a> Ev<'a> {
                     }
                     at = f.parent.clone();
                 }
-                if self.item_value(n, env.module).is_some() && !hidden {
+                if !hidden && self.modules[env.module].values.contains_key(n) {
                     return Ok(None);
                 }
                 match n.as_str() {
                     "dot" => self.dot_call(args, piped, env, place).map(Some),
-                    "grad" => self.not_yet("`grad`", place),
                     _ if hidden => {
                         let f = self.item_value(n, env.module).or_else(|| super::prelude::value(n));
                         let Some(Value::Func(f)) = f else { return Ok(None) };
@@ -369,7 +368,8 @@ impl<'a> Ev<'a> {
                 let mut out = Vec::new();
                 let mut v = x.clone();
                 for f in self.items(parts, *q)? {
-                    v = self.through(&f, v, *p, *q, place)?;
+                    let f = self.callable(f, *q)?;
+                    v = self.apply(&f, vec![Arg { name: None, value: v, place: *p }], place)?;
                     out.push(v.clone());
                 }
                 Ok(Value::List(Rc::new(out)))
@@ -382,25 +382,9 @@ impl<'a> Ev<'a> {
                 Some((v, p)) => self.all_samples(v, *p, place),
                 None => Err(Bad),
             },
+            "grad" => self.grad(&g, place),
             "peer" => self.not_yet("`peer`", place),
             _ => self.not_yet(&format!("`{name}`"), place),
-        }
-    }
-
-    /// A value through a function, or through a list of them in sequence.
-    pub(super) fn through(&mut self, f: &Value<'a>, v: Value<'a>, at: Place, fs: Place, place: Place) -> R<Value<'a>> {
-        match f {
-            Value::List(l) => {
-                let mut v = v;
-                for f in l.iter() {
-                    v = self.through(f, v, at, fs, place)?;
-                }
-                Ok(v)
-            }
-            f => {
-                let f = self.callable(f.clone(), fs)?;
-                self.apply(&f, vec![Arg { name: None, value: v, place: at }], place)
-            }
         }
     }
 
@@ -470,7 +454,7 @@ impl<'a> Ev<'a> {
             _ => {}
         }
         let t = self.tensor_arg("cast", &g[0], place)?;
-        if self.ty(&t).dtype == to {
+        if self.type_of(&t).dtype == to {
             return Ok(Value::Tensor(Tensor { unit: None, ..t }));
         }
         let op = match to {

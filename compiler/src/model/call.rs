@@ -628,7 +628,7 @@ impl<'a> Ev<'a> {
         let at = self.where_is(place);
         self.remember(&label, &at, place, Some(i.site));
         self.facts.called.insert((i.module, decl.name.span));
-        let scope = self.enter(&label, place, true, attribute(decl, "kernel").map(str::to_string));
+        let scope = self.enter_at(&label, at, true, attribute(decl, "kernel").map(str::to_string));
         let turn = std::mem::take(&mut self.turn);
         let training = self.training;
         self.training = self.trains(&owner.path);

@@ -230,6 +230,11 @@ impl<'a> Ev<'a> {
             Value::Int(_) | Value::Ratio(_) | Value::Float(_) | Value::Bool(_) => {
                 return self.fit_static(v, dtype, dims, env, module, place, declared, r#use);
             }
+            // A list of numbers is a tensor where one is declared.
+            Value::List(l) if !l.is_empty() && !dims.is_empty() && l.iter().all(Value::is_number) => {
+                let whole = l.iter().all(|v| matches!(v, Value::Int(_)));
+                self.lift(&v, dtype.unwrap_or(if whole { DType::I32 } else { DType::F32 }), place)?
+            }
             _ => {
                 let want = if dims.is_empty() { "a number" } else { "a tensor" };
                 return self.kind_error(want, &v, place, declared);
@@ -428,7 +433,9 @@ impl<'a> Ev<'a> {
         }
         let why = "a declared dimension must be what is given";
         let mut out = if shape == ty.shape { t.clone() } else { self.retype(t, shape, why, place)? };
-        out.labels = Some(labels.into());
+        if out.labels.as_deref() != Some(labels.as_slice()) {
+            out.labels = Some(labels.into());
+        }
         Ok(out)
     }
 

@@ -32,6 +32,19 @@ pub struct Names {
     pub weights: Vec<WeightRule>,
     /// Our values to foreign outputs.
     pub outputs: Vec<OutputRule>,
+    /// Our values of which the loss of the foreign gradients is made.
+    pub gradients: Vec<(String, LossRule)>,
+}
+
+/// One line of `[gradients]`: what a value of ours adds to the loss.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LossRule {
+    /// The sum of its elements, each times one of this foreign tensor.
+    Weighed(String),
+    /// The sum of its elements times a number.
+    Times(f64),
+    /// The mean of the squared differences to another value of ours.
+    MeanSquareTo(String),
 }
 
 /// One line of `[config]`.
@@ -109,7 +122,13 @@ impl Names {
                     errors.extend(rules(t, &mut names.outputs, output_rule));
                     Ok(())
                 }
-                _ => Err("expected `root`, `ignore`, [config], [inputs], [weights] or [outputs]".to_owned()),
+                ("gradients", Value::Table(t)) => {
+                    errors.extend(rules(t, &mut names.gradients, loss_rule));
+                    Ok(())
+                }
+                _ => {
+                    Err("expected `root`, `ignore`, [config], [inputs], [weights], [outputs] or [gradients]".to_owned())
+                }
             };
             errors.extend(read.err().map(|e| format!("`{key}`: {e}")));
         }
@@ -215,6 +234,20 @@ fn output_rule(key: &str, value: &Value) -> Result<OutputRule, String> {
     }
 }
 
+fn loss_rule(key: &str, value: &Value) -> Result<(String, LossRule), String> {
+    let rule = match value {
+        Value::String(foreign) => LossRule::Weighed(foreign.clone()),
+        Value::Float(v) => LossRule::Times(*v),
+        Value::Integer(v) => LossRule::Times(*v as f64),
+        Value::Table(t) => {
+            known(t, &["mean_square_to"])?;
+            LossRule::MeanSquareTo(text(t, "mean_square_to")?.to_owned())
+        }
+        _ => return Err("expected a foreign tensor in quotes, a number, or { mean_square_to }".to_owned()),
+    };
+    Ok((key.to_owned(), rule))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,12 +268,16 @@ mod tests {
             "mean" = 0.0
             [outputs]
             "recon" = { name = "rec", tol = 1e-4 }
+            [gradients]
+            "recon" = { mean_square_to = "target" }
+            "y" = "dy"
             "#,
         )
         .unwrap();
         assert_eq!(names.config[1].null.as_deref(), Some("none"));
         assert!(names.ignores("fc.weight") && !names.ignores("conv1.weight"));
         assert_eq!(names.outputs[0].tol, Some(1e-4));
+        assert_eq!(names.gradients[1], ("y".to_owned(), LossRule::Weighed("dy".to_owned())));
         // The first match wins, so the order of the file is kept.
         assert_eq!(names.weights[0].ours.text(), "encode.{i}.w");
     }

@@ -60,6 +60,12 @@ pub struct Content {
 impl Content {
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let (header, parts) = self.parts()?;
+        Ok([&[header.as_slice()][..], &parts].concat().concat())
+    }
+
+    /// The bytes of the file: its header, digest included, and what follows.
+    fn parts(&self) -> Result<(Vec<u8>, Vec<&[u8]>), String> {
         let mut items: BTreeMap<String, Item<'_>> = BTreeMap::new();
         items.insert(PLAN.to_owned(), Item::text(&self.plan));
         items.insert(SPEC.to_owned(), Item::text(&self.spec));
@@ -75,17 +81,22 @@ impl Content {
         let metadata = Metadata { version: VERSION, digest: "0".repeat(digest::DIGITS), card: self.card.clone() };
         let metadata = serde_json::to_string(&metadata).map_err(|e| e.to_string())?;
         let metadata = HashMap::from([("uad".to_owned(), metadata)]);
-        let mut bytes = safetensors::serialize(items, Some(metadata)).map_err(|e| e.to_string())?;
-        let digits = digest::digits(&bytes).ok_or("the metadata has no digest")?;
-        let digest = digest::of(&bytes, &digits);
-        bytes[digits].copy_from_slice(digest.as_bytes());
-        Ok(bytes)
+        let (mut header, parts) = crate::tensors::parts(items, Some(metadata)).map_err(|e| e.to_string())?;
+        let digits = digest::digits(&header).ok_or("the metadata has no digest")?;
+        let all: Vec<&[u8]> = std::iter::once(header.as_slice()).chain(parts.iter().copied()).collect();
+        let digest = digest::of(&all, &digits);
+        header[digits].copy_from_slice(digest.as_bytes());
+        Ok((header, parts))
     }
 
     /// Writes the file, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), ReadError> {
-        let bytes = self.to_bytes().map_err(|e| ReadError::new(path, e))?;
-        crate::whole::write(path, &bytes).map_err(|e| ReadError::new(path, e))
+        let (header, parts) = self.parts().map_err(|e| ReadError::new(path, e))?;
+        let write = |to: &mut dyn std::io::Write| {
+            to.write_all(&header)?;
+            parts.iter().try_for_each(|p| to.write_all(p))
+        };
+        crate::whole::write_with(path, write).map_err(|e| ReadError::new(path, e))
     }
 }
 
@@ -152,7 +163,7 @@ impl Bundle {
         };
         let fits = || {
             digest::digits(bytes)
-                .is_some_and(|d| bytes[d.clone()] == *digest.as_bytes() && digest::of(bytes, &d) == digest)
+                .is_some_and(|d| bytes[d.clone()] == *digest.as_bytes() && digest::of(&[bytes], &d) == digest)
         };
         // Read while the digest is made, believed after.
         let (fits, plan) = std::thread::scope(|s| {

@@ -35,9 +35,62 @@ pub struct Card {
     /// Names and texts of the user's files that it was compiled from; their texts are the tensor `uad.spec`.
     #[serde(default)]
     pub files: Vec<String>,
+    /// How its stages were run; the last training last.
+    #[serde(default)]
+    pub training: Vec<Training>,
     /// What its scores mean, learnt from normal samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+}
+
+/// One run of stages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The data set, as the user named it.
+    pub data: String,
+    /// A digest over the names and contents of the samples that were used.
+    #[serde(default)]
+    pub digest: String,
+    /// Categories of the data set.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// The seed of the order of samples and of draws.
+    #[serde(default)]
+    pub seed: u64,
+    /// What became of each stage.
+    #[serde(default)]
+    pub stages: Vec<Trained>,
+    /// Who ran them: `uadc 0.1.0`.
+    #[serde(default)]
+    pub producer: String,
+}
+
+/// What became of a stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trained {
+    /// Its name.
+    pub stage: String,
+    /// Passes over the data.
+    #[serde(default)]
+    pub epochs: u64,
+    /// Updates.
+    #[serde(default)]
+    pub steps: u64,
+    /// Samples of a pass.
+    #[serde(default)]
+    pub samples: usize,
+    /// Mean loss of the last pass.
+    #[serde(default)]
+    pub loss: Option<f64>,
+    /// The best value of what was watched.
+    #[serde(default)]
+    pub best: Option<f64>,
+    /// The epoch that was kept, from 0.
+    #[serde(default)]
+    pub kept: Option<u64>,
+    /// Seconds.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 /// Where normal ends.

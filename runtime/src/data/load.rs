@@ -3,17 +3,21 @@
 //! In: an order of samples, what the detector's inputs take of each. Out: prepared samples in that order. Invariants: the order does
 //! not depend on the number of threads; no more than a given number waits to be taken; a broken file is an error in its
 //! place, not the end; prepared images are kept up to a bound, so that small sets are decoded once.
-//! Imports: images, pipelines, data sets.
+//! Imports: images, pipelines, data sets, mapped files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use sha2::{Digest, Sha256};
+
+use super::ReadError;
 use super::image::{self, RgbImage};
 use super::pipeline::{self, Step};
 use super::set::{Dataset, Sample};
-use super::{ReadError, set};
+use crate::device::memory::FileMap;
 
 /// What an input takes of a sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,26 +257,23 @@ impl<T> Drop for Loader<T> {
     }
 }
 
-/// Tries to read every sample, on `threads` threads: those that cannot be used. `told` hears of each one.
+/// Tries to read every sample, on `threads` threads. `told` hears of each one in order: a digest of its file, or what is wrong.
 pub fn check(
     samples: &Arc<Samples>,
     order: &[usize],
     threads: usize,
-    mut told: impl FnMut(),
-) -> Vec<(usize, ReadError)> {
+    mut told: impl FnMut(usize, Result<String, ReadError>),
+) {
     let from = samples.clone();
-    let loader = Loader::new(order.to_vec().into_iter(), threads, 4 * threads.max(1), move |n| from.get(n).err());
-    loader
-        .filter_map(|(n, e)| {
-            told();
-            Some((n, e?))
-        })
-        .collect()
-}
-
-/// Positions of the samples of a split, without those that cannot be used.
-pub fn usable(set: &Dataset, split: set::Split, broken: &[(usize, ReadError)]) -> Vec<usize> {
-    set.of(split).into_iter().filter(|n| !broken.iter().any(|b| b.0 == *n)).collect()
+    let make = move |n: usize| -> Result<String, ReadError> {
+        from.get(n)?;
+        let path = from.set().samples.get(n).map(|s| s.path.as_path()).unwrap_or(Path::new(""));
+        let map = FileMap::open(path).map_err(|e| ReadError::new(path, e))?;
+        Ok(Sha256::digest(map.bytes()).iter().take(16).map(|b| format!("{b:02x}")).collect())
+    };
+    for (n, result) in Loader::new(order.to_vec().into_iter(), threads, 4 * threads.max(1), make) {
+        told(n, result);
+    }
 }
 
 #[cfg(test)]

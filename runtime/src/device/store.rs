@@ -83,6 +83,14 @@ impl Store {
         }
     }
 
+    /// The shape of a stored tensor, where it is known.
+    pub fn shape(&self, path: &str) -> Option<Vec<usize>> {
+        match self.cells.by_path.get(path) {
+            Some(n) => Some(self.cells.changing.get(*n)?.shape.clone()),
+            None => self.cells.fixed.shape(path),
+        }
+    }
+
     fn cell_bytes<'a>(&'a self, cell: &'a Cell) -> &'a [u8] {
         // SAFETY: the memory lives as long as the cells; it is written by runs and by `set` only, which need `&mut Store`.
         unsafe { std::slice::from_raw_parts(cell.start.0, cell.bytes) }

@@ -5,6 +5,7 @@
 //! refused with what differs. Imports: tensors, whole files.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
@@ -14,7 +15,7 @@ use uad_plan::tensor::Tensor;
 
 use super::{Report, Run, Tensors, Trouble};
 use crate::device::memory::FileMap;
-use crate::tensors::Item;
+use crate::tensors::{Item, parts};
 
 const VERSION: u32 = 1;
 const KEY: &str = "uad.checkpoint";
@@ -51,8 +52,8 @@ impl Position {
 /// Where a run is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    version: u32,
-    identity: BTreeMap<String, String>,
+    pub version: u32,
+    pub identity: BTreeMap<String, String>,
     /// Stages that are done.
     pub done: Vec<Report>,
     /// Where the next stage is.
@@ -83,6 +84,11 @@ pub fn unfinished(folder: &Path) -> bool {
     path(folder).is_file()
 }
 
+/// Removes the checkpoint of a run whose result is safe.
+pub fn forget(folder: &Path) -> std::io::Result<()> {
+    std::fs::remove_file(path(folder))
+}
+
 /// Tensors as they lie in memory.
 pub(super) type Views<'a> = Vec<(&'a str, DType, &'a [usize], &'a [u8])>;
 
@@ -107,8 +113,11 @@ pub(super) fn write(
             items.insert(format!("{prefix}{name}"), Item::raw(*dtype, shape, bytes));
         }
     }
-    let bytes = safetensors::serialize(items, Some(metadata)).map_err(std::io::Error::other)?;
-    crate::whole::write(&path(folder), &bytes)
+    let (header, values) = parts(items, Some(metadata)).map_err(std::io::Error::other)?;
+    crate::whole::write_with(&path(folder), |to| {
+        to.write_all(&header)?;
+        values.iter().try_for_each(|v| to.write_all(v))
+    })
 }
 
 /// Reads the checkpoint of this run; `None` where there is none.

@@ -10,7 +10,7 @@ use uad_plan::{Binding, BufferKind, Dim, Entry};
 use super::features::Features;
 use super::{Run, Trouble};
 use crate::data::load::{Samples, Value};
-use crate::device::store::StoreExecutor;
+use crate::device::store::{Store, StoreExecutor};
 
 /// The samples of a step.
 pub(super) struct Batch<'a> {
@@ -63,8 +63,9 @@ pub(super) fn reads_samples(entry: &Entry<Dim>, samples: &Samples) -> bool {
 }
 
 /// The values of an entry's open dims for a batch.
-pub(super) fn binding(entry: &Entry<Dim>, samples: &Samples, batch: &Batch<'_>) -> Run<Binding> {
+pub(super) fn binding(entry: &Entry<Dim>, samples: &Samples, batch: &Batch<'_>, store: &Store) -> Run<Binding> {
     let mut binding = Binding::new();
+    stored_dims(entry, store, &mut binding)?;
     for buffer in entry.buffers.iter().filter(|b| b.kind == BufferKind::Input) {
         let Some(n) = samples.takes().iter().position(|t| t.input == buffer.name) else { continue };
         let shape_of = |v: &Arc<Vec<Value>>| v.get(n).map(Value::shape).unwrap_or_default();
@@ -104,6 +105,21 @@ pub(super) fn binding(entry: &Entry<Dim>, samples: &Samples, batch: &Batch<'_>) 
         binding.entry("b".to_owned()).or_insert(batch.rows.len() as i64);
     }
     Ok(binding)
+}
+
+/// Open dims of stored tensors have their values from these.
+pub(super) fn stored_dims(entry: &Entry<Dim>, store: &Store, binding: &mut Binding) -> Run {
+    let stored = entry.buffers.iter().filter(|b| b.kind == BufferKind::Stored);
+    for buffer in stored.filter(|b| b.shape.iter().any(|d| d.as_int().is_none())) {
+        let shape = store.shape(&buffer.name);
+        let shape = shape.ok_or_else(|| Trouble::input(format!("`{}` has no value yet", buffer.name)))?;
+        for (dim, have) in buffer.shape.iter().zip(shape) {
+            if let Some(name) = dim.as_name() {
+                binding.insert(name.to_owned(), have as i64);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Fills all inputs of an executor.

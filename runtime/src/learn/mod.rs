@@ -31,8 +31,8 @@ use crate::data::ReadError;
 use crate::data::load::Samples;
 use crate::data::set::Split;
 
-pub use checkpoint::unfinished;
-pub use run::run;
+pub use checkpoint::{forget, unfinished};
+pub use run::{digest, run};
 
 /// Stored tensors by path.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -68,6 +68,8 @@ pub struct Stage {
     pub finish: Option<String>,
     /// Outputs of every batch of the last pass that `finish` takes, stacked over the pass.
     pub collects: Vec<String>,
+    /// Outputs that are the new values of the stored tensors of these paths, whose shapes the stage gives.
+    pub replaces: Vec<String>,
     /// How long.
     pub length: Length,
     /// Samples in a batch.

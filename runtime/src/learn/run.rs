@@ -56,16 +56,11 @@ impl Session<'_, '_> {
     }
 
     /// Writes a checkpoint. Where that fails the one before stays, and the run goes on.
-    pub(super) fn save(&mut self, position: &Position, store: &Store, best: &Tensors) -> bool {
-        let now = store.changing().collect();
-        match self.try_save(position, now, best) {
-            Ok(()) => true,
-            Err(e) => {
-                let path = checkpoint::path(&self.job.folder);
-                let text = format!("{}: {e}; the checkpoint before it stays, the run goes on", path.display());
-                self.tell(Event::Warning(text));
-                false
-            }
+    pub(super) fn save(&mut self, position: &Position, now: checkpoint::Views<'_>, best: &Tensors) {
+        if let Err(e) = self.try_save(position, now, best) {
+            let path = checkpoint::path(&self.job.folder);
+            let text = format!("{}: {e}; the checkpoint before it stays, the run goes on", path.display());
+            self.tell(Event::Warning(text));
         }
     }
 
@@ -97,6 +92,10 @@ impl StoredBytes for Layers {
     fn bytes(&self, path: &str) -> Option<&[u8]> {
         self.own.get(path).or_else(|| self.detector.get(path)).map(Tensor::as_bytes)
     }
+
+    fn shape(&self, path: &str) -> Option<Vec<usize>> {
+        self.own.get(path).or_else(|| self.detector.get(path)).map(|t| t.shape().to_vec())
+    }
 }
 
 /// Stored tensors that an entry writes.
@@ -127,7 +126,8 @@ fn changing(plan: &Plan<Dim>) -> Run<Vec<(String, DType, Vec<usize>)>> {
     Ok(found)
 }
 
-fn hex(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+/// A digest of these parts, in order.
+pub fn digest(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     let mut hasher = Sha256::new();
     for p in parts {
         hasher.update((p.as_ref().len() as u64).to_le_bytes());
@@ -141,17 +141,17 @@ fn identity(job: &Job, values: &Tensors) -> BTreeMap<String, String> {
     let mut all = job.identity.clone();
     all.insert("the seed".to_owned(), job.seed.to_string());
     for s in &job.stages {
-        all.insert(format!("the stage `{}`", s.name), hex([format!("{s:?}")]));
+        all.insert(format!("the stage `{}`", s.name), digest([format!("{s:?}")]));
     }
     let samples = job.samples.set().samples.iter().enumerate();
     let used = samples.filter(|(n, _)| job.digests.contains_key(n) && job.broken.binary_search(n).is_err());
     let sample = |(n, s): (usize, &crate::data::set::Sample)| {
         format!("{} {} {} {}", s.name, s.class, s.split, job.digests.get(&n).map_or("", String::as_str))
     };
-    all.insert("the data".to_owned(), hex(used.map(sample)));
-    all.insert("the inputs".to_owned(), hex([format!("{:?}", job.samples.takes())]));
+    all.insert("the data".to_owned(), digest(used.map(sample)));
+    all.insert("the inputs".to_owned(), digest([format!("{:?}", job.samples.takes())]));
     let tensors = values.iter().flat_map(|(n, t)| [n.as_bytes(), t.as_bytes()]);
-    all.insert("the weights".to_owned(), hex(tensors));
+    all.insert("the weights".to_owned(), digest(tensors));
     all
 }
 
@@ -211,12 +211,7 @@ pub fn run(
         session.log(&json!({ "stage": report.stage, "done": true, "seconds": report.seconds, "loss": report.loss }));
         session.tell(Event::Done(&report));
         session.done.push(report);
-        if session.done.len() < job.stages.len()
-            && let Err(e) = session.try_save(&Position::default(), Vec::new(), &Tensors::new())
-        {
-            let path = checkpoint::path(folder);
-            session.tell(Event::Warning(format!("{}: {e}; the checkpoint before it stays", path.display())));
-        }
+        session.save(&Position::default(), Vec::new(), &Tensors::new());
     }
     Ok(Outcome { values: detector, done: session.done, stopped: false })
 }
@@ -232,7 +227,8 @@ fn runner<'j>(
     let plan = &prepared.plan;
     let changing = changing(plan)?;
     let mut own = prepared.first.clone();
-    own.extend(from.now);
+    let (made, now): (Tensors, Tensors) = from.now.into_iter().partition(|(path, _)| stage.replaces.contains(path));
+    own.extend(now);
     for (path, dtype, shape) in &changing {
         if !own.contains_key(path) && !detector.contains_key(path) {
             // A state without a first value: the stage writes it before anybody reads it.
@@ -242,7 +238,7 @@ fn runner<'j>(
     }
     let layers = Layers { own, detector: detector.clone() };
     let store = Store::new(changing, Arc::new(layers)).map_err(Trouble::input)?;
-    Runner::new(job, stage, plan.clone(), store, from.state.position, from.best)
+    Runner::new(job, stage, plan.clone(), store, from.state.position, from.best, made)
 }
 
 /// Runs a stage to its end, or to where it is stopped (`None`).
@@ -267,7 +263,7 @@ fn one(
         written.map_err(|e| Trouble::input(format!("cannot write {}: {e}", path.display())))?;
     }
     match runner.run(session) {
-        Ok(End::Done) => Ok(Some((runner.report(), runner.store.tensors()))),
+        Ok(End::Done) => Ok(Some((runner.report(), runner.left()))),
         Ok(End::Stopped) => Ok(None),
         Ok(End::NotFinite { step, epoch, loss }) => {
             drop(runner);
@@ -277,7 +273,7 @@ fn one(
         Err(e) => {
             // Between two steps, so what is saved is whole.
             if stage.collects.is_empty() {
-                session.save(&runner.position, &runner.store, &runner.best);
+                runner.save(session);
             }
             Err(e)
         }

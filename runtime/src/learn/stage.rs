@@ -13,7 +13,7 @@ use serde_json::json;
 use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, BufferKind, DType, Dim, Entry, Plan, Verified, bind};
 
-use super::checkpoint::Position;
+use super::checkpoint::{Position, views};
 use super::features::Features;
 use super::feed::{self, Batch, Clock, Given};
 use super::run::Session;
@@ -50,6 +50,8 @@ pub(super) struct Runner<'j> {
     pub features: Vec<(Split, Features)>,
     pub position: Position,
     pub best: Tensors,
+    /// Values of other shapes than before, by path: see [`Stage::replaces`].
+    made: Tensors,
     /// Outputs of the batches of this pass.
     collected: Vec<(String, Vec<u8>)>,
     /// Finding where a number that is none comes from: look at every step.
@@ -75,6 +77,7 @@ impl<'j> Runner<'j> {
         store: Store,
         position: Position,
         best: Tensors,
+        made: Tensors,
     ) -> Run<Runner<'j>> {
         let of = |split: Split| -> Vec<usize> {
             let all = job.samples.set().of(split);
@@ -106,6 +109,7 @@ impl<'j> Runner<'j> {
             features: Vec::new(),
             position,
             best,
+            made,
             collected: Vec::new(),
             hunting: false,
         };
@@ -169,7 +173,7 @@ impl<'j> Runner<'j> {
     fn call(&mut self, entry: &str, batch: &Batch<'_>, split: Split, clock: Clock, draw: Draw) -> Run<&StoreExecutor> {
         let samples = self.job.samples.clone();
         let given = self.given(entry, batch, split)?;
-        let binding = feed::binding(self.entry(entry)?, &samples, batch)?;
+        let binding = feed::binding(self.entry(entry)?, &samples, batch, &self.store)?;
         let key = self.ready(entry, binding)?;
         let lost = || Trouble::Fault("an executor vanished".to_owned());
         let features = self.features.iter().find(|f| f.0 == split).map(|f| &f.1);
@@ -217,7 +221,7 @@ impl<'j> Runner<'j> {
     /// Calls an entry that takes samples alone.
     pub(super) fn call_plain(&mut self, entry: &str, batch: &Batch<'_>) -> Run<&StoreExecutor> {
         let samples = self.job.samples.clone();
-        let binding = feed::binding(self.entry(entry)?, &samples, batch)?;
+        let binding = feed::binding(self.entry(entry)?, &samples, batch, &self.store)?;
         let key = self.ready(entry, binding)?;
         let lost = || Trouble::Fault("an executor vanished".to_owned());
         let executor = self.executors.get_mut(&key).ok_or_else(lost)?;
@@ -281,7 +285,7 @@ impl<'j> Runner<'j> {
             if self.stage.collects.is_empty() || ends {
                 let stop = self.job.stop.load(Ordering::Relaxed);
                 if stop || session.due() {
-                    session.save(&self.position, &self.store, &self.best);
+                    self.save(session);
                 }
                 if stop {
                     return Ok(End::Stopped);
@@ -329,6 +333,8 @@ impl<'j> Runner<'j> {
             let bytes = bytes.ok_or_else(|| Trouble::Fault(format!("the step gives no `{name}`")))?;
             collected.push((name.clone(), bytes.to_vec()));
         }
+        let made: Vec<(String, Tensor)> =
+            stage.replaces.iter().filter_map(|path| Some((path.clone(), executor.output(path)?))).collect();
         for (name, bytes) in collected {
             match self.collected.iter_mut().find(|c| c.0 == name) {
                 Some(c) => {
@@ -339,6 +345,7 @@ impl<'j> Runner<'j> {
                 None => self.collected.push((name, bytes)),
             }
         }
+        self.made.extend(made);
         let n = batch.rows.len() as u64;
         Position::add(&mut self.position.sum, loss.map_or(0.0, |l| f64::from(l) * n as f64));
         Position::add(&mut self.position.watched, watched.map_or(0.0, |l| f64::from(l) * n as f64));
@@ -442,6 +449,7 @@ impl<'j> Runner<'j> {
             }
             given.push(b.name.clone());
         }
+        feed::stored_dims(found, &self.store, &mut binding)?;
         if found.dims.iter().any(|d| d == "N") {
             binding.entry("N".to_owned()).or_insert(self.data.len() as i64);
         }
@@ -459,6 +467,9 @@ impl<'j> Runner<'j> {
         feed::fill_clock(executor, clock);
         let draw = Draw { seed: self.job.seed, step: self.position.step, sample: 0 };
         executor.run(&mut self.store, draw).map_err(Trouble::Fault)?;
+        let replaces = &self.stage.replaces;
+        let made = replaces.iter().filter_map(|path| Some((path.clone(), executor.output(path)?)));
+        self.made.extend(made);
         self.no_nan()
     }
 
@@ -474,6 +485,18 @@ impl<'j> Runner<'j> {
             }
         }
         Ok(())
+    }
+
+    /// Writes a checkpoint.
+    pub(super) fn save(&self, session: &mut Session<'_, '_>) {
+        let now = self.store.changing().chain(views(&self.made)).collect();
+        session.save(&self.position, now, &self.best);
+    }
+
+    /// What the stage leaves.
+    pub(super) fn left(&self) -> Vec<(String, Tensor)> {
+        let made = self.made.iter().map(|(path, t)| (path.clone(), t.clone()));
+        self.store.tensors().into_iter().chain(made).collect()
     }
 
     /// What has become of the stage.

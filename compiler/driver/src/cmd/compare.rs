@@ -1,7 +1,7 @@
 //! `uadc compare`: tensor by tensor against another implementation's dump.
 //!
-//! In: a spec, a case folder (`case.json`, `inputs`, `params`, `outputs` as safetensors), a names file. Out: a line per foreign
-//! output. Invariants: the case folder is only read; a foreign tensor without a counterpart is a failure unless the names file
+//! In: a spec, a case folder (`case.json`, `inputs`, `params`, `outputs`, `grads` as safetensors), a names file. Out: a line per
+//! foreign output, and per foreign gradient where the names file has [gradients]. Invariants: the case folder is only read; a foreign tensor without a counterpart is a failure unless the names file
 //! ignores it; differences are taken in f64. Imports: compiled, engine, source; names files.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +16,18 @@ use uad_plan::tensor::Tensor;
 use uad_runtime::tensors::TensorFile;
 
 use crate::args::Compare;
+use crate::cmd::gradients;
 use crate::compiled::{self, Compiled};
 use crate::engine::{Engine, InMemory};
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, count, out};
 use crate::{source, weights};
+
+/// How far gradients may be apart, in units of the foreign tensor's largest element.
+const GRADIENT_TOL: f64 = 1e-4;
+
+/// Gradients so much smaller than the largest are nothing but rounding.
+const NOTHING: f64 = 1e-4;
 
 /// Runs it.
 pub fn run(args: &Compare) -> Done {
@@ -49,6 +56,7 @@ struct Case {
     inputs: Option<TensorFile>,
     params: Option<TensorFile>,
     outputs: TensorFile,
+    grads: Option<TensorFile>,
 }
 
 impl Case {
@@ -67,7 +75,7 @@ impl Case {
             None => elsewhere(folder, &config).map(|p| TensorFile::open(&p)).transpose().map_err(Failure::input)?,
             here => here,
         };
-        Ok(Case { config, inputs: part("inputs")?, params, outputs })
+        Ok(Case { config, inputs: part("inputs")?, params, outputs, grads: part("grads")? })
     }
 
     /// Inputs by our names, and of these the shapes of those that are fed.
@@ -95,15 +103,30 @@ impl Case {
                 })?;
                 tensor = view.apply(&tensor, &shape).map_err(|e| Failure::input(format!("`{foreign}`: {e}")))?;
             }
-            let is_input = declared.iter().any(|i| i.name == rule.to);
-            if !is_input {
-                let shape = tensor.shape().iter().map(|d| *d as i64).collect();
-                feed.insert(rule.to.clone(), (tensor.dtype(), shape));
+            match declared.iter().find(|i| i.name == rule.to) {
+                Some(input) => tensor = exactly(tensor, input, foreign)?,
+                None => {
+                    let shape = tensor.shape().iter().map(|d| *d as i64).collect();
+                    feed.insert(rule.to.clone(), (tensor.dtype(), shape));
+                }
             }
             given.insert(rule.to.clone(), tensor);
         }
         Ok((given, feed))
     }
+}
+
+/// The tensor as the element type of an input, where that loses nothing: masks are often written as bytes.
+fn exactly(tensor: Tensor, input: &InputInfo, foreign: &str) -> Done<Tensor> {
+    if tensor.dtype() == input.ty.dtype {
+        return Ok(tensor);
+    }
+    let made = Tensor::from_f64(input.ty.dtype, tensor.shape(), tensor.iter());
+    let same = made.ok().filter(|made| made.iter().eq(tensor.iter()));
+    same.ok_or_else(|| {
+        let (name, dtype) = (&input.name, input.ty.dtype);
+        Failure::input(format!("`{foreign}` has values that `{name}` ({dtype}) cannot hold"))
+    })
 }
 
 /// The file of weights that `case.json` names (`"weights": "data/weights/resnet18"`): a path from the case or a folder above it.
@@ -219,7 +242,7 @@ impl Comparison<'_> {
         let traced: Vec<String> = wanted.filter_map(|f| pairs.get(f).map(|p| p.0.clone())).collect();
         let stored = self.stored()?;
         let plan = self.compiled.plan("score", &traced)?;
-        let mut engine = Engine::new(plan, Arc::new(InMemory(stored)), &self.args.engine);
+        let mut engine = Engine::new(plan, Arc::new(InMemory(stored.clone())), &self.args.engine);
         let values = engine.call("score", given)?;
         let known: Vec<&str> = pairs.keys().map(String::as_str).collect();
         let mut rows = Vec::new();
@@ -232,6 +255,48 @@ impl Comparison<'_> {
                 rows.push(Row::trouble(foreign, "", self.args.tol, format!("has no counterpart; {near}")));
             }
         }
+        if let Some(theirs) = self.case.grads.as_ref().filter(|_| !self.names.gradients.is_empty() && !self.args.values)
+        {
+            rows.extend(self.gradients(theirs, given, &stored)?);
+        }
+        Ok(rows)
+    }
+
+    /// A line per gradient: differences count in units of the foreign tensor's largest element.
+    fn gradients(
+        &self,
+        theirs: &TensorFile,
+        given: &BTreeMap<String, Tensor>,
+        stored: &BTreeMap<String, Tensor>,
+    ) -> Done<Vec<Row>> {
+        let (compiled, names, inputs) = (self.compiled, self.names, self.case.inputs.as_ref());
+        let task = gradients::Task { compiled, names, engine: &self.args.engine, inputs, theirs };
+        let (pairs, left) = task.pairs(given, stored)?;
+        let tol = GRADIENT_TOL.max(self.args.tol);
+        let largest = |t: &Tensor| t.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
+        // Parts of one foreign tensor share its scale.
+        let mut scale: BTreeMap<&str, f64> = BTreeMap::new();
+        for p in &pairs {
+            let s = scale.entry(&p.foreign).or_default();
+            *s = s.max(largest(&p.theirs));
+        }
+        let most = scale.values().copied().fold(0.0, f64::max);
+        let mut rows = Vec::new();
+        for p in &pairs {
+            let foreign = format!("gradient {}", p.foreign);
+            if p.theirs.shape() != p.value.shape() {
+                let text = format!("shapes differ: {:?} there, {:?} here", p.theirs.shape(), p.value.shape());
+                rows.push(Row::trouble(&foreign, &p.ours, tol, text));
+                continue;
+            }
+            let absolute = farthest(&p.theirs, &p.value);
+            // What is 0 but for rounding is compared with the largest gradient of all.
+            let relative = if absolute == 0.0 { 0.0 } else { absolute / scale[p.foreign.as_str()].max(NOTHING * most) };
+            let (ours, shape) = (p.ours.clone(), p.value.shape().to_vec());
+            rows.push(Row { foreign, ours, shape, absolute, relative, tol, trouble: None });
+        }
+        let lone = |n: String| Row::trouble(&format!("gradient {n}"), "", tol, "has no counterpart".to_owned());
+        rows.extend(left.into_iter().map(lone));
         Ok(rows)
     }
 
@@ -261,19 +326,23 @@ impl Comparison<'_> {
             let (a, b) = (theirs.shape(), value.shape());
             return Ok(Row::trouble(foreign, ours, tol, format!("shapes differ: {a:?} there, {b:?} here")));
         }
-        let (mut absolute, mut largest) = (0.0f64, 0.0f64);
-        for (a, b) in theirs.iter().zip(value.iter()) {
-            let same = a == b || (a.is_nan() && b.is_nan());
-            let d = if same { 0.0 } else { (a - b).abs() };
-            absolute = if d.is_nan() { f64::INFINITY } else { absolute.max(d) };
-            if a.is_finite() {
-                largest = largest.max(a.abs());
-            }
-        }
+        let absolute = farthest(&theirs, value);
+        let largest = theirs.iter().filter(|a| a.is_finite()).fold(0.0f64, |m, a| m.max(a.abs()));
         let shape = value.shape().to_vec();
         let relative = absolute / largest.max(1.0);
         Ok(Row { foreign: foreign.to_owned(), ours: ours.to_owned(), shape, absolute, relative, tol, trouble: None })
     }
+}
+
+/// The largest difference of two tensors of one shape; infinite where only one is no number.
+fn farthest(theirs: &Tensor, ours: &Tensor) -> f64 {
+    let mut farthest = 0.0f64;
+    for (a, b) in theirs.iter().zip(ours.iter()) {
+        let same = a == b || (a.is_nan() && b.is_nan());
+        let d = if same { 0.0 } else { (a - b).abs() };
+        farthest = if d.is_nan() { f64::INFINITY } else { farthest.max(d) };
+    }
+    farthest
 }
 
 fn report(args: &Compare, rows: &[Row]) -> Done {

@@ -7,6 +7,7 @@
 //! Imports: the graph, `uad-plan`.
 
 mod facts;
+mod loss;
 mod patterns;
 mod steps;
 
@@ -14,6 +15,8 @@ use uad_plan::{DType, Dim};
 
 use super::{Graph, NodeId, Op, Scope, ScopeId, TensorType};
 use facts::{Fact, fact};
+
+pub use loss::loss;
 
 /// Extents that find mistakes.
 const EXTENTS: [i64; 8] = [1, 2, 3, 5, 7, 4, 2, 3];
