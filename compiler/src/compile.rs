@@ -3,6 +3,7 @@
 //! In: a detector's name, its stored tensors, the graphs of its entries. Out: the plan. Invariants: what leaves is verified; a
 //! failure here is a fault of the compiler, not of the spec, and names the stage that failed. Imports: graph, pass, lower.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use uad_plan::{Dim, Plan, Stored, Verified};
@@ -60,11 +61,9 @@ pub fn compile(
         let entry = lower(&sound, LowerOptions { fuse: options.fuse }).map_err(|e| fault(format!("lowering: {e}")))?;
         plan.entries.push(entry);
     }
-    let used = |path: &str| {
-        let mut buffers = plan.entries.iter().flat_map(|e| &e.buffers);
-        buffers.any(|b| b.kind == uad_plan::BufferKind::Stored && b.name == path)
-    };
-    plan.stored = stored.iter().filter(|s| used(&s.path)).cloned().collect();
+    let buffers = plan.entries.iter().flat_map(|e| &e.buffers).filter(|b| b.kind == uad_plan::BufferKind::Stored);
+    let used: HashSet<&str> = buffers.map(|b| b.name.as_str()).collect();
+    plan.stored = stored.iter().filter(|s| used.contains(s.path.as_str())).cloned().collect();
     uad_plan::verify(plan).map_err(|violations| {
         let lines: Vec<String> = violations.iter().take(8).map(ToString::to_string).collect();
         Fault { entry: name.to_owned(), message: format!("the plan is not valid:\n  {}", lines.join("\n  ")) }

@@ -34,7 +34,7 @@ enum Found<'t> {
 }
 
 /// Words of other languages at the beginning of a statement, and what to do instead.
-const FOREIGN: [(&str, &str); 11] = [
+const FOREIGN: [(&str, &str); 16] = [
     ("return", "a body ends with its value; there is no `return`"),
     ("for", "loops are `iterate n with a = x { … }`; lists are made by `[f(x) for x in list]`"),
     ("while", "loops are bounded: `iterate n with a = x until cond { … }`"),
@@ -46,6 +46,11 @@ const FOREIGN: [(&str, &str); 11] = [
     ("loss", "a loss is a `let`, named after `minimise` in a stage"),
     ("minimize", "write `minimise`"),
     ("else", "`else` follows the `}` of an `if`"),
+    ("from", "write `use module.{name}`"),
+    ("elif", "write `} else { if … { … } else { … } }`"),
+    ("assert", "write `require cond, \"why\"`"),
+    ("async", "functions are written `fn name(x: T) -> T { … }`"),
+    ("with", "`with` follows `minimise LOSS` or `iterate n`"),
 ];
 
 /// Characters that look like something of the language.
@@ -183,9 +188,66 @@ impl<'t> Failure<'t> {
                 SyntaxError::new(span, format!("`{before}` has no type"), "expected `: TYPE` first")
                     .help(format!("write `{before}: int`, `{before}: f32[b, c]` or the like")),
             ),
+            Found::Sign("=") if "+-*/%".contains(before) && before.len() == 1 && self.begins_with_a_name() => {
+                let at = (span.start as usize).saturating_sub(1);
+                Some(
+                    SyntaxError::new(
+                        Span::new(at, span.end as usize),
+                        format!("`{before}=` changes a value"),
+                        "there is no such operator",
+                    )
+                    .help(format!(
+                        "a name has one value: `let more = {first} {before} …`; a state changes by `{first} <- {first} {before} …`"
+                    )),
+                )
+            }
+            Found::Sign("*") if before == "*" => Some(
+                SyntaxError::new(
+                    Span::new((span.start as usize).saturating_sub(1), span.end as usize),
+                    "there is no power operator",
+                    "`**` is not part of the language",
+                )
+                .help("write `x * x`, `square(x)` of module `norms`, or `exp(p * log(x))`"),
+            ),
+            Found::Sign("==") if first == "let" => {
+                Some(SyntaxError::new(span, "`==` compares", "a `let` is written with `=`").help("write `=`"))
+            }
+            Found::Sign("=") if first == "input" && self.wants(Rule::k_from) => Some(
+                SyntaxError::new(span, "an input comes from a source", "expected `from`")
+                    .help("write `input x: f32[b, 3] from tensor`: sources are what the data loader gives"),
+            ),
+            Found::Sign("(") if self.before_is_a_type(before) => Some(
+                SyntaxError::new(span, "the axes of a type stand in `[ ]`", "found `(`")
+                    .help(format!("write `{before}[…]`; a value is given with `=`, as `let x = {before}(…)`")),
+            ),
+            Found::Sign("->") if open == Some(b'[') && !self.text[self.chunk.0..self.at].contains(&b';') => Some(
+                SyntaxError::new(span, "a view has no commas", "the axes before it are separated by `,`")
+                    .help("axes of a view are separated by spaces: `x[b c h w -> b (h w) c]`"),
+            ),
+            Found::Sign("\"") if before == "\"" => Some(
+                SyntaxError::new(span, "a text is not a statement", "found a text in `\"\"\"`")
+                    .help("comments begin with `//`, what documents an item stands before it after `///`"),
+            ),
+            Found::Word(name)
+                if ["int", "float", "bool", "str", "f32", "i32"].contains(&before) && self.wants(Rule::colon) =>
+            {
+                let ty = match before {
+                    "float" => "f32",
+                    "str" => "text",
+                    t => t,
+                };
+                Some(
+                    SyntaxError::new(span, "the type follows the name", format!("`{before}` stands before it"))
+                        .help(format!("write `{name}: {ty}`")),
+                )
+            }
             Found::Sign(",") if self.begins_like_an_output() => Some(
-                SyntaxError::new(span, format!("`{first} = …` in a list"), "more follows")
-                    .help(format!("fields of a variant and settings of a stage are written `{first}: …`")),
+                SyntaxError::new(
+                    Span::new(self.chunk.0, self.chunk.0 + first.len()),
+                    format!("`{first} = …` in a list"),
+                    "set with `=`, and more follows",
+                )
+                .help(format!("fields of a variant and settings of a stage are written `{first}: …`")),
             ),
             Found::Sign("=") if open != Some(b'(') && self.wants(Rule::becomes) => Some(
                 SyntaxError::new(span, "`=` outside of a declaration", "not an assignment")
@@ -244,6 +306,9 @@ impl<'t> Failure<'t> {
         if begins && !first.is_empty() && !RESERVED.contains(&first) {
             return nearest(first, &STATEMENT_WORDS).map(|word| format!("did you mean `{word}`?"));
         }
+        if self.before().1 == "lambda" {
+            return Some("local functions are written `fn (x) { … }`".to_string());
+        }
         if matches!(found, Found::Word("if")) {
             return Some(
                 "`if … { … } else { … }` chooses when compiling, `select(cond, a, b)` when running".to_string(),
@@ -295,6 +360,18 @@ impl<'t> Failure<'t> {
         let first = self.first_word();
         let after = self.source.get(self.chunk.0 + first.len()..).unwrap_or("").trim_start();
         !first.is_empty() && !RESERVED.contains(&first) && after.starts_with('=') && !after.starts_with("==")
+    }
+
+    fn begins_with_a_name(&self) -> bool {
+        let first = self.first_word();
+        !first.is_empty() && !RESERVED.contains(&first)
+    }
+
+    /// `image` in `image: image(b, 3)`: what follows the first colon of a declaration.
+    fn before_is_a_type(&self, before: &str) -> bool {
+        let head = &self.text[self.chunk.0..self.at.max(self.chunk.0)].trim_ascii_end();
+        let head = head.strip_suffix(before.as_bytes()).unwrap_or(b"").trim_ascii_end();
+        is_word(before) && head.last() == Some(&b':') && STATEMENT_WORDS.contains(&self.first_word())
     }
 
     fn wants_name(&self) -> bool {

@@ -271,6 +271,24 @@ fn loops_setup_and_constants() {
 }
 
 #[test]
+fn contractions_in_setup_that_load_nothing_on_one_side() {
+    // The window of a constant, as it comes out of the passes: inside 0.5, outside 0.
+    agree(
+        r#"const %w f32[5] = 0.5, -1.0, 2.0, 0.25, -3.0 temp %s f32[3, 2, 7, 5] temp %one f32[] output %y f32[3, 2, 7, 5]
+        setup {
+        dot [3, 2, 7, 5, 1] as [batch, m, m, m, k] "window" { $0 = %w[i0]
+            a { r0 = 0.5; r1 = index 2; r2 = -1; r3 = add r1 r2; r4 = 0; r5 = le r4 r3; r6 = 5; r7 = lt r3 r6
+                r8 = and r5 r7; r9 = index 3; r10 = 3; r11 = lt r9 r10; r12 = and r8 r11; r13 = 0.0
+                r14 = select r12 r0 r13; yield r14 }
+            b { r0 = $0; yield r0 } out { r0 = slot 0; yield r0 } write %s[70*i0 + 35*i1 + 5*i2 + i3] }
+        dot [1] as [k] "constants" { a { r0 = -1.375; yield r0 } b { r0 = -1.375; yield r0 }
+            out { r0 = slot 0; r1 = 2.0; r2 = add r0 r1; yield r2 } write %one[0] } }
+        kernels { map [3, 2, 7, 5] "use" { $0 = %s[70*i0 + 35*i1 + 5*i2 + i3] $1 = %one[0]
+            at { r0 = $0; r1 = $1; r2 = add r0 r1; yield r2 } write %y[70*i0 + 35*i1 + 5*i2 + i3] } }"#,
+    );
+}
+
+#[test]
 fn matrices() {
     agree(
         r#"input %x f32[4, 6, 6] output %w f32[4, 6] temp %a f32[4, 6, 6] temp %v f32[4, 6, 6] output %l f32[4, 6, 6]

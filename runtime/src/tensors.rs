@@ -186,13 +186,13 @@ pub(crate) struct Item<'a> {
 
 impl<'a> Item<'a> {
     /// A tensor.
-    pub(crate) fn tensor(t: &Tensor) -> Item<'static> {
+    pub(crate) fn tensor(t: &'a Tensor) -> Item<'a> {
         let dtype = match t.dtype() {
             DType::F32 => Dtype::F32,
             DType::I32 => Dtype::I32,
             DType::Bool => Dtype::BOOL,
         };
-        Item { dtype, shape: t.shape().to_vec(), data: t.to_bytes().into() }
+        Item { dtype, shape: t.shape().to_vec(), data: t.as_bytes().into() }
     }
 
     /// Text as bytes.

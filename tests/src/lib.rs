@@ -1,7 +1,10 @@
-//! Where tests find the project's files and reference material.
+//! What tests that concern several crates have in common: the project's files, reference material, both executors.
 //!
-//! In: the place of this crate. Out: paths. Invariants: reference material that is absent is reported as such by
-//! [`shared`], so that a test that needs it says "ignored" instead of passing silently. Imports: nothing of this project.
+//! In: the place of this crate; graphs. Out: paths; results of the reference and of the CPU. Invariants: reference
+//! material that is absent is reported as such by [`shared`], so that a test that needs it says "ignored" instead of
+//! passing silently. Imports: the compiler, `uad-plan`, `uad-kernels`, `uad-runtime`.
+
+pub mod execute;
 
 use std::path::{Path, PathBuf};
 

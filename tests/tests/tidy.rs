@@ -230,3 +230,12 @@ fn modules_import_in_the_order_of_the_table() {
     }
     none(broken, "the table of modules in ARCHITECTURE.md says otherwise");
 }
+
+#[test]
+fn every_module_of_the_library_is_compiled_in() {
+    let modules = files("uad").into_iter().filter(|p| name(p).starts_with("stdlib/"));
+    let found: BTreeSet<String> = modules.filter_map(|p| Some(p.file_stem()?.to_string_lossy().into_owned())).collect();
+    let table: BTreeSet<String> = uad_compiler::source::LIBRARY.iter().map(|m| m.0.to_owned()).collect();
+    assert!(!found.is_empty(), "the library is not where it was");
+    assert_eq!(found, table, "left: stdlib/*.uad; right: the table of compiler/src/source");
+}

@@ -125,10 +125,29 @@ pub struct Demo {
 #[derive(Debug, Group)]
 pub struct New {
     /// Name of the detector; the file is NAME.uad
-    pub name: String,
+    #[arg(required_unless_present = "data", conflicts_with = "data")]
+    pub name: Option<String>,
     /// The spec to copy
-    #[arg(long, value_name = "SPEC", default_value = "uniad")]
+    #[arg(long, value_name = "SPEC", default_value = "uniad", conflicts_with = "data")]
     pub from: String,
+    /// Make a data set instead: generated surfaces with defects and masks, in the MVTec layout
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Classes of surfaces: the first are cloth, stone, wood, tiles, pebbles, mesh
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000), requires = "data")]
+    pub classes: u32,
+    /// Pixels of a picture's side
+    #[arg(long, value_name = "PIXELS", default_value = "128", value_parser = clap::value_parser!(u32).range(16..=4096), requires = "data")]
+    pub size: u32,
+    /// Training pictures of each class
+    #[arg(long, value_name = "N", default_value = "40", value_parser = clap::value_parser!(u32).range(0..=100_000), requires = "data")]
+    pub train: u32,
+    /// Flawless test pictures of each class, and about as many with a defect
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(0..=100_000), requires = "data")]
+    pub test: u32,
+    /// Another seed, other pictures
+    #[arg(long, value_name = "N", default_value = "0", requires = "data")]
+    pub seed: u64,
 }
 
 /// `uadc check`

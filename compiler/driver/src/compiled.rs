@@ -44,13 +44,22 @@ pub struct Checked {
 /// Checks a spec and says nothing.
 pub fn look_at(spec: &Path, choice: &Choice, feed: Feed) -> Done<Checked> {
     let text = source::read(spec)?;
-    Ok(check_text(&spec.display().to_string(), text, &source::folder(spec), choice, feed))
+    Ok(check_text(&spec.display().to_string(), text, &source::folder(spec), choice, feed, uad_compiler::check::check))
 }
 
-fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, feed: Feed) -> Checked {
+/// Checks all of a spec, also what the chosen detector does not use, and says nothing.
+pub fn look_at_all(spec: &Path, choice: &Choice) -> Done<Checked> {
+    let (text, name) = (source::read(spec)?, spec.display().to_string());
+    Ok(check_text(&name, text, &source::folder(spec), choice, Feed::new(), uad_compiler::check::check_all))
+}
+
+/// A way to check.
+type How = fn(&mut Files, &dyn Loader, &str, &model::Choice) -> (Option<Model>, Vec<Diagnostic>);
+
+fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, feed: Feed, how: How) -> Checked {
     let mut files = Files::one(name, text);
     let choice = model::Choice { detector: choice.detector.clone(), set: choice.set.clone(), feed };
-    let (model, found) = uad_compiler::check::check(&mut files, loader, name, &choice);
+    let (model, found) = how(&mut files, loader, name, &choice);
     let wrong = found.iter().any(|d| d.severity == Severity::Error);
     Checked { files, model: model.filter(|_| !wrong), found }
 }
@@ -58,15 +67,15 @@ fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, fe
 /// Checks a spec; findings are shown, errors end the command.
 pub fn check(spec: &Path, choice: &Choice, feed: Feed) -> Done<Compiled> {
     let checked = look_at(spec, choice, feed)?;
-    show(&checked)
+    show(checked)
 }
 
-fn show(checked: &Checked) -> Done<Compiled> {
+fn show(checked: Checked) -> Done<Compiled> {
     if !checked.found.is_empty() {
         err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
     }
-    match &checked.model {
-        Some(model) => Ok(Compiled { files: checked.files.clone(), model: model.clone() }),
+    match checked.model {
+        Some(model) => Ok(Compiled { files: checked.files, model }),
         None => Err(Failure::Reported),
     }
 }
@@ -164,10 +173,10 @@ pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
     };
     let set = bundle.card.params.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     let choice = Choice { detector: Some(bundle.card.detector.clone()), set };
-    let checked = check_text(&name, text, &Texts(files), &choice, Feed::new());
+    let checked = check_text(&name, text, &Texts(files), &choice, Feed::new(), uad_compiler::check::check);
     if checked.model.is_none() {
         err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
         return Err(Failure::input("the spec in the bundle does not compile with this version; build it again"));
     }
-    show(&Checked { found: Vec::new(), ..checked })?.plan("score", trace)
+    show(Checked { found: Vec::new(), ..checked })?.plan("score", trace)
 }

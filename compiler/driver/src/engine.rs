@@ -18,18 +18,31 @@ use crate::failure::{Done, Failure};
 
 /// Tensors by path, in memory.
 #[derive(Default)]
-pub struct InMemory(BTreeMap<String, Vec<u8>>);
-
-impl InMemory {
-    /// The bytes of these tensors.
-    pub fn of(tensors: &BTreeMap<String, Tensor>) -> InMemory {
-        InMemory(tensors.iter().map(|(n, t)| (n.clone(), t.to_bytes())).collect())
-    }
-}
+pub struct InMemory(pub BTreeMap<String, Tensor>);
 
 impl StoredBytes for InMemory {
     fn bytes(&self, path: &str) -> Option<&[u8]> {
-        self.0.get(path).map(Vec::as_slice)
+        self.0.get(path).map(Tensor::as_bytes)
+    }
+}
+
+/// Tensors of zeros, for entries that write all that is stored.
+pub struct Blank {
+    sizes: BTreeMap<String, usize>,
+    zeros: Vec<u8>,
+}
+
+impl Blank {
+    /// Zeros of these sizes in bytes.
+    pub fn new(sizes: BTreeMap<String, usize>) -> Blank {
+        let zeros = vec![0; sizes.values().copied().max().unwrap_or(0)];
+        Blank { sizes, zeros }
+    }
+}
+
+impl StoredBytes for Blank {
+    fn bytes(&self, path: &str) -> Option<&[u8]> {
+        self.zeros.get(..*self.sizes.get(path)?)
     }
 }
 

@@ -12,13 +12,13 @@ use uad_compiler::diag::nearest::did_you_mean;
 use uad_compiler::library::NAMES;
 use uad_compiler::model::StoredInfo;
 use uad_compiler::names::{Names, cover};
-use uad_plan::tensor::Tensor;
+use uad_plan::tensor::{Tensor, elements};
 use uad_runtime::device::executor::Draw;
 use uad_runtime::tensors::TensorFile;
 
 use crate::args;
 use crate::compiled::Compiled;
-use crate::engine::{Engine, InMemory};
+use crate::engine::{Blank, Engine};
 use crate::failure::{Done, Failure};
 use crate::source;
 
@@ -194,17 +194,16 @@ pub fn initialise(compiled: &Compiled, seed: u64, stored: &mut Tensors) -> Done 
     if graph.writes.is_empty() {
         return Ok(());
     }
-    let mut empty = Tensors::new();
-    for s in &compiled.model.stored {
+    let written: BTreeSet<&str> = graph.writes.iter().map(|w| w.0.as_str()).collect();
+    let mut sizes = BTreeMap::new();
+    for s in compiled.model.stored.iter().filter(|s| written.contains(s.path.as_str())) {
         let shape: Vec<usize> =
             s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
-        let zeros = Tensor::zeros(s.ty.dtype, &shape).map_err(|e| Failure::input(format!("`{}`: {e}", s.path)))?;
-        if graph.writes.iter().any(|(p, _)| *p == s.path) {
-            empty.insert(s.path.clone(), zeros);
-        }
+        let elements = elements(&shape).map_err(|e| Failure::input(format!("`{}`: {e}", s.path)))?;
+        sizes.insert(s.path.clone(), elements * s.ty.dtype.bytes());
     }
     let plan = compiled.plan_of(&[graph])?;
-    let mut engine = Engine::new(plan, Arc::new(InMemory::of(&empty)), &args::Engine::default());
+    let mut engine = Engine::new(plan, Arc::new(Blank::new(sizes)), &args::Engine::default());
     let (_, written) = engine.call_seeded("init", &BTreeMap::new(), Draw { seed, step: 0, sample: 0 })?;
     stored.extend(written);
     Ok(())

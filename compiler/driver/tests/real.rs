@@ -82,16 +82,8 @@ fn uniad_scores_photographs() {
     let scratch = Scratch::new("real-uniad");
     let bundle = scratch.path("u.uadx").display().to_string();
     let weights = weights.display().to_string();
-    let built = uadc(&[
-        "build",
-        "specs/uniad.uad",
-        "--detector",
-        "uniad_resnet18",
-        "--weights",
-        &weights,
-        "-o",
-        &bundle,
-    ]);
+    let built =
+        uadc(&["build", "specs/uniad.uad", "--detector", "uniad_resnet18", "--weights", &weights, "-o", &bundle]);
     assert_eq!(built.code, 0, "{built:?}");
     let photograph = images.join("000.jpg").display().to_string();
     let ran = scratch.uadc(&["run", &bundle, &photograph, "--out", "maps", "--json"]);

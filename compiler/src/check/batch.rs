@@ -47,7 +47,7 @@ pub(crate) fn check(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
         d = d.label(*p, format!("`{name}` and what it reads"));
     }
     d = d.help("score each sample by itself: reduce over its own axes, or keep what is common in a `state` that a stage writes");
-    out.push(super::with_call(d, model, "score", n));
+    out.push(super::with_call(d, facts, g, n));
 }
 
 impl Walk {

@@ -25,15 +25,21 @@ fn walk(g: &Graph, f: &mut impl FnMut(&Op)) {
 pub(crate) fn draws(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
     let Some(score) = model.entry("score") else { return };
     let mut sites = Vec::new();
-    walk(score, &mut |op| {
-        if let Op::Draw { site, .. } = op
-            && !sites.contains(site)
-        {
-            sites.push(site.clone());
+    for (i, n) in score.nodes.iter().enumerate() {
+        let mut note = |op: &Op| {
+            if let Op::Draw { site, .. } = op
+                && !sites.iter().any(|s: &(String, usize)| s.0 == *site)
+            {
+                sites.push((site.clone(), i));
+            }
+        };
+        note(&n.op);
+        if let Op::Loop { body, .. } = &n.op {
+            walk(body, &mut note);
         }
-    });
+    }
     let mut seen: HashSet<Place> = HashSet::new();
-    for s in sites {
+    for (s, node) in sites {
         let place = facts.draws.get(&s).copied().unwrap_or(Place { file: 0, span: Default::default() });
         if !seen.insert(place) {
             continue;
@@ -42,9 +48,10 @@ pub(crate) fn draws(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
         if let Some((name, p)) = facts.outputs.first() {
             d = d.label(*p, format!("`{name}` and what it reads"));
         }
-        out.push(
-            d.help("a score is the same for the same sample: draw in training only, `x |> @train f`, or use `fixed.permutation`"),
+        let d = d.help(
+            "a score is the same for the same sample: draw in training only, `x |> @train f`, or use `fixed.permutation`",
         );
+        out.push(super::with_call(d, facts, score, node));
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn check(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
                         format!("row {k} of the mask is all false"),
                     )
                     .help("softmax of nothing is not a number: let every query look at least at one key");
-                    out.push(super::with_call(d, model, &g.name, i));
+                    out.push(super::with_call(d, facts, g, i));
                 }
             }
         }

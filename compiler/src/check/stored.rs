@@ -72,6 +72,28 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
             left.entry(t.path.split('.').next().unwrap_or("")).or_default().push(t);
         }
     }
+    if !left.is_empty() && !model.stages.iter().any(|s| s.minimise.is_some()) {
+        let names: Vec<String> = left.keys().map(|k| format!("`{k}`")).collect();
+        let shown = match names.as_slice() {
+            [a] => a.clone(),
+            [a, b] => format!("{a} and {b}"),
+            [a, rest @ ..] => format!("{a} and {} more", rest.len()),
+            [] => String::new(),
+        };
+        let mut sites: Vec<_> = left.values().filter_map(|w| Some(w.first()?.site)).collect();
+        sites.sort_unstable();
+        sites.dedup();
+        let Some((first, rest)) = sites.split_first() else { return };
+        let text = format!("no stage trains {shown}: no stage of `{}` minimises a loss", model.name);
+        let mut d = Diagnostic::new("E0404", text, *first, "stays as it starts");
+        for p in rest.iter().take(3) {
+            d = d.label(*p, "and so does this");
+        }
+        out.push(d.help(
+            "write `stage train { minimise loss with adamw(lr: 1e-4); epochs: 100 }`, or `frozen` before what needs none",
+        ));
+        return;
+    }
     for (root, weights) in left {
         let Some(first) = weights.first() else { continue };
         let more = match weights.len() - 1 {

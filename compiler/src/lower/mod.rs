@@ -205,6 +205,25 @@ impl<'a> Lowering<'a> {
                 self.compute(*n, whole, self.facts.constant[n.0 as usize] && self.nested)?;
             }
         }
+        self.write()
+    }
+
+    /// Writes stored tensors. All have their old values until then: what reads one that is written before its own turn
+    /// is computed first.
+    fn write(&mut self) -> Result<(), LowerError> {
+        for (k, (_, n)) in self.graph.writes.iter().enumerate().skip(1) {
+            let early = &self.graph.writes[..k];
+            let kept = self.lies(*n)?.is_some_and(|p| {
+                let b = &self.memory.buffers[p.buffer.0 as usize];
+                b.kind != BufferKind::Stored || early.iter().all(|w| w.0 != b.name)
+            });
+            if !kept {
+                let order = self.facts.order[n.0 as usize].clone();
+                let place = self.fresh(*n, &order)?;
+                self.compute(*n, place.clone(), false)?;
+                self.places[n.0 as usize] = Some(place);
+            }
+        }
         for (path, n) in &self.graph.writes {
             let t = self.graph.ty(*n);
             let b = self.memory.outside(path, BufferKind::Stored, t.dtype, &t.shape)?;

@@ -24,8 +24,9 @@ impl<'a> Ev<'a> {
     pub(crate) fn statements(&mut self, stmts: &'a [Stmt], env: &Env<'a>) -> R<()> {
         for s in stmts {
             // What failed is poisoned; the rest may still be wrong in ways of its own.
-            let _ = self.statement(s, env);
-            if self.stopped {
+            let r = self.statement(s, env);
+            // What must hold is what the rest relies on.
+            if self.stopped || r.is_err() && matches!(s.kind, StmtKind::Require { .. }) {
                 return Err(Bad);
             }
         }
@@ -456,8 +457,15 @@ impl<'a> Ev<'a> {
                             Value::Float(f) => f.to_string(),
                             v => v.kind().to_string(),
                         };
-                        let is = format!("left is {}, right is {}", shows(&x), shows(&y));
-                        self.requirement_fails(why, place, is)
+                        let side = |ev: &Ev<'a>, e: &'a Expr, v: &Value<'a>| match &e.kind {
+                            ExprKind::Int(_) | ExprKind::Float(..) => None,
+                            _ => Some(format!("`{}` is {}", ev.text(ev.at(env.module, e.span)), shows(v))),
+                        };
+                        let mut is: Vec<String> = side(self, a, &x).into_iter().chain(side(self, b, &y)).collect();
+                        for e in [a, b] {
+                            self.parts_of(e, env, &mut is);
+                        }
+                        self.requirement_fails(why, place, is.join(", "))
                     }
                     _ => {
                         let (pa, pb) = (self.at(env.module, a.span), self.at(env.module, b.span));
@@ -488,17 +496,8 @@ impl<'a> Ev<'a> {
 
     pub(super) fn requirement_fails(&mut self, why: Option<&str>, place: Place, is: String) -> R<()> {
         let text = why.map_or_else(|| format!("`{}` does not hold", self.text(place)), str::to_string);
-        // The call that leads here is where the user can act.
-        let mut d = Diagnostic::new(
-            if why.is_some_and(|w| w.contains("leaves no key")) { "E0408" } else { "E0212" },
-            text,
-            place,
-            is,
-        );
-        if let Some(call) = self.caller() {
-            d.notes.push(format!("in the call at {call}"));
-        }
-        self.err(d);
+        let code = if why.is_some_and(|w| w.contains("leaves no key")) { "E0408" } else { "E0212" };
+        self.err(Diagnostic::new(code, text, place, is));
         Err(Bad)
     }
 

@@ -366,6 +366,7 @@ impl<'a> Ev<'a> {
     ) -> R<Env<'a>> {
         let frame = Frame::new(None, module, kind, None);
         let params = decl.hyper.as_deref().unwrap_or(&[]);
+        self.inputs_among_parameters(decl, module, params, &args)?;
         self.bind_args(&decl.name, params, args, &frame, place)?;
         Ok(frame)
     }
@@ -579,6 +580,7 @@ impl<'a> Ev<'a> {
 
     fn apply_fn(&mut self, f: &Rc<FnValue<'a>>, args: Vec<Arg<'a>>, place: Place) -> R<Value<'a>> {
         let decl = f.decl;
+        self.facts.called.insert((f.module, decl.name.span));
         let missing = is_initialiser(&Func::Fn(f.clone())) && !given(&args, "shape");
         if missing {
             return Ok(Value::Func(Func::Partial(Rc::new((Func::Fn(f.clone()), args)))));
@@ -587,8 +589,8 @@ impl<'a> Ev<'a> {
             && decl.args.first().is_some_and(|p| p.default.is_none())
             && !args.is_empty()
             && args.iter().all(|a| a.name.is_some())
-            && !args.iter().any(|a| a.name.is_some_and(|n| n.text == decl.args[0].name.text));
-        if lacking {
+            && args.iter().all(|a| a.name.is_some_and(|n| decl.args[1..].iter().any(|p| p.name.text == n.text)));
+        if lacking && !names_word(decl.result.as_ref(), &["optimiser", "schedule", "rule"]) {
             return Ok(Value::Func(Func::Partial(Rc::new((Func::Fn(f.clone()), args)))));
         }
         let frame = Frame::new(f.hyper.clone(), f.module, Kind::Fn, None);
@@ -639,6 +641,9 @@ impl<'a> Ev<'a> {
         let home = i.home.as_ref().map_or("", |h| h.path.as_str());
         let label =
             owner.path.strip_prefix(home).map_or(owner.path.as_str(), |p| p.trim_start_matches('.')).to_string();
+        let at = self.where_is(place);
+        self.remember(&label, &at, place, Some(i.site));
+        self.facts.called.insert((i.module, decl.name.span));
         let scope = self.enter(&label, place, true, attribute(decl, "kernel").map(str::to_string));
         let turn = std::mem::take(&mut self.turn);
         let training = self.training;

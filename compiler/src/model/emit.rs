@@ -228,10 +228,11 @@ impl<'a> Ev<'a> {
 
     /// Enters a scope; give the result to [`Ev::leave`].
     pub(crate) fn enter(&mut self, label: &str, place: Place, instance: bool, kernel: Option<String>) -> ScopeId {
-        let place = self.where_is(place);
+        let at = self.where_is(place);
+        self.remember(label, &at, place, None);
         let l = self.top();
         let old = l.scope;
-        let scope = Scope { parent: Some(old), label: label.to_string(), place, instance, kernel };
+        let scope = Scope { parent: Some(old), label: label.to_string(), place: at, instance, kernel };
         l.scope = l.graph.scope(scope);
         old
     }

@@ -405,7 +405,7 @@ impl<'a> Ev<'a> {
         known.extend(modules[env.module].values.keys().map(String::as_str));
         known.sort_unstable();
         let mut d = Diagnostic::new("E0101", format!("there is no `{n}` here"), place, "unknown");
-        d.help = self.who_has(n).map(|m| format!("`use {m}.{n}` brings it")).or_else(|| did_you_mean(n, known));
+        d.help = self.name_help(n, known);
         self.err(d);
         Err(Bad)
     }
@@ -478,8 +478,15 @@ impl<'a> Ev<'a> {
         let is = self.describe(&v);
         let mut d = Diagnostic::new("E0101", format!("{is} has no `{}`", field.text), at, "not there");
         d.help = did_you_mean(&field.text, known.iter().map(String::as_str));
-        if d.help.is_none() && !known.is_empty() {
-            d.help = Some(format!("it has {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")));
+        if let (Value::Tensor(_), true) = (&v, super::prelude::value(&field.text).is_some()) {
+            d.help = Some(format!("functions stand before their arguments: `{}(x)`, or `x |> {0}`", field.text));
+        } else if matches!(v, Value::Tensor(_)) && ["shape", "size"].contains(&field.text.as_str()) {
+            d.help = Some(match known.first() {
+                Some(k) => format!("extents are read by name: it has {}, as `x.{k}`", quoted(&known)),
+                None => "name its axes, `let x: f32[b, c] = …`, and read `x.c`".to_string(),
+            });
+        } else if d.help.is_none() && !known.is_empty() {
+            d.help = Some(format!("it has {}", quoted(&known)));
         }
         self.err(d);
         Err(Bad)
@@ -623,4 +630,9 @@ impl<'a> Ev<'a> {
         }
         self.map_values(ScalarOp::Not, &[(r, place)], place)
     }
+}
+
+/// Names in backquotes, with commas.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
 }

@@ -66,7 +66,13 @@ impl<'a> Ev<'a> {
                     "E0203" => "dimensions differ",
                     _ => "numbers of axes differ",
                 };
-                let d = Diagnostic::new(code, text, *p, format!("joins {ty} and {other} along axis {axis}"));
+                let mut label = format!("joins {ty} and {other} along axis {axis}");
+                if code == "E0203"
+                    && let Some(n) = (0..ty.shape.len()).find(|n| *n != axis && ty.shape[*n] != other.shape[*n])
+                {
+                    label += &format!(": axis {n} is {} and {}", ty.shape[n], other.shape[n]);
+                }
+                let d = Diagnostic::new(code, text, *p, label);
                 self.err(d);
                 return Err(Bad);
             }

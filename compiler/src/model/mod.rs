@@ -23,25 +23,29 @@ mod prelude;
 mod print;
 mod shaped;
 mod stage;
+mod tell;
 mod types;
+mod uncalled;
 mod value;
 mod view;
 
 use std::collections::{HashMap, HashSet};
 
-use uad_grammar::ast::{Expr, ItemKind, Name, Span, StmtKind};
+use uad_grammar::ast::{Expr, ItemKind, Span, StmtKind};
 use uad_plan::StoredKind;
 
 use crate::diag::{Diagnostic, Place, Severity};
 use crate::graph::{Graph, Op, TensorType};
 use crate::source::{Files, Loader};
 
+pub(crate) use modules::other_detectors;
+
 pub use info::*;
 pub use stage::pattern_matches;
 
 use emit::Level;
 use modules::Module;
-use value::{Bad, Env, R, Tensor, Value};
+use value::{Env, Tensor, Value};
 
 /// Which entry is being elaborated.
 pub(crate) enum EntryKind<'a> {
@@ -53,6 +57,9 @@ pub(crate) enum EntryKind<'a> {
     Scratch,
 }
 
+/// Functions and blocks that were called: module and position of their names.
+pub(crate) type Called = HashSet<(usize, Span)>;
+
 /// What the analyses need beside the model.
 #[derive(Default)]
 pub(crate) struct Facts {
@@ -62,6 +69,10 @@ pub(crate) struct Facts {
     pub places: HashMap<String, Vec<Place>>,
     /// Where outputs of the score stand.
     pub outputs: Vec<(String, Place)>,
+    /// Calls that stand in the user's files, by scope: label and place as text; with the expression that made an instance.
+    pub calls: HashMap<(String, String), (Place, Option<Place>)>,
+    /// Functions and blocks that were called: module and position of their names.
+    pub called: Called,
     /// Statements of the root detector that no entry reached: name, place, kind.
     pub unreached: Vec<(String, Place, &'static str)>,
     /// Modules of the check that are not of the library: trees, in order.
@@ -102,6 +113,8 @@ pub(crate) struct Ev<'a> {
     parts: usize,
     stopped: bool,
     scratch: bool,
+    only: Option<bool>,
+    closed_alone: bool,
     each_depth: usize,
     turn: Vec<usize>,
     site: Option<String>,
@@ -122,80 +135,6 @@ impl<'a> Ev<'a> {
         Place { file: self.modules[module].file, span }
     }
 
-    /// Reports an error, once per code and place.
-    fn err(&mut self, d: Diagnostic) {
-        self.errors += 1;
-        let key = (d.code, d.labels.first().map_or(Place { file: 0, span: Span::default() }, |l| l.place));
-        if self.scratch && d.code == "E0410" {
-            return;
-        }
-        if self.seen.insert(key) {
-            let mut d = d;
-            // A mistake inside a library function is the caller's more often than not: say where it was called.
-            if d.notes.is_empty()
-                && d.labels.first().is_some_and(|l| l.place.file != self.modules[0].file)
-                && let Some(c) = self.caller()
-            {
-                d.notes.push(format!("in the call at {c}"));
-            }
-            self.out.push(d);
-        }
-    }
-
-    fn warn(&mut self, d: Diagnostic) {
-        let key = (d.code, d.labels.first().map_or(Place { file: 0, span: Span::default() }, |l| l.place));
-        if self.seen.insert(key) {
-            self.out.push(d);
-        }
-    }
-
-    /// Gives up on the whole elaboration, with one message.
-    fn stop<T>(&mut self, place: Place, why: &str) -> R<T> {
-        if !self.stopped {
-            self.stopped = true;
-            self.err(Diagnostic::new("E0215", why, place, "given up here"));
-        }
-        Err(Bad)
-    }
-
-    /// What is in the language and not in the compiler yet.
-    fn not_yet<T>(&mut self, what: &str, place: Place) -> R<T> {
-        self.err(Diagnostic::new("E0701", format!("{what} is not executable yet"), place, "reached here"));
-        Err(Bad)
-    }
-
-    /// `uniad.uad:21`.
-    fn where_is(&self, place: Place) -> String {
-        match self.lines.get(place.file) {
-            Some((name, starts, _)) => {
-                let line = starts.partition_point(|s| *s <= place.span.start);
-                format!("{name}:{}", line.max(1))
-            }
-            None => String::new(),
-        }
-    }
-
-    /// The text at a place.
-    fn text(&self, place: Place) -> &'a str {
-        let Some((_, _, text)) = self.lines.get(place.file) else { return "" };
-        text.get(place.span.start as usize..place.span.end as usize).unwrap_or("")
-    }
-
-    /// The innermost call from the root file on the way to what is being evaluated.
-    fn caller(&self) -> Option<String> {
-        let l = self.levels.get(self.cur)?;
-        let root = &self.lines.get(self.modules[0].file)?.0;
-        let mut at = Some(l.scope);
-        while let Some(s) = at {
-            let scope = &l.graph.scopes[s.0 as usize];
-            if scope.place.rsplit_once(':').is_some_and(|p| p.0 == root) {
-                return Some(scope.place.clone());
-            }
-            at = scope.parent;
-        }
-        None
-    }
-
     /// A type for messages.
     fn shown(&self, ty: &TensorType) -> String {
         ty.to_string()
@@ -211,18 +150,6 @@ impl<'a> Ev<'a> {
             ItemKind::Detector { .. } | ItemKind::Variant { .. } => value::Func::Detector,
             _ => return None,
         }))
-    }
-
-    /// The library module that has a name.
-    fn who_has(&self, n: &str) -> Option<&'static str> {
-        let heads = [
-            format!("fn {n}("),
-            format!("block {n}("),
-            format!("unit {n}:"),
-            format!("type {n} "),
-            format!("source {n}:"),
-        ];
-        crate::source::LIBRARY.iter().find(|m| heads.iter().any(|h| m.1.contains(h.as_str()))).map(|m| m.0)
     }
 
     /// Types and sources need a `use` like everything else.
@@ -331,20 +258,22 @@ pub fn elaborate(
     root_path: &str,
     choice: &Choice,
 ) -> (Option<Model>, Vec<Diagnostic>) {
-    let (model, mut out, _) = elaborate_facts(files, loader, root_path, choice);
+    let (model, mut out, _) = elaborate_facts(files, loader, root_path, choice, None);
     out.sort_by_key(|d| (d.labels.first().map(|l| (l.place.file, l.place.span.start)), d.code));
     let failed = out.iter().any(|d| d.severity == Severity::Error);
     (model.filter(|_| !failed), out)
 }
 
-/// [`elaborate`] with what the analyses read.
+/// [`elaborate`] with what the analyses read. With `elsewhere`, functions and blocks that neither this detector nor those
+/// before it called are looked at by themselves.
 pub(crate) fn elaborate_facts(
     files: &mut Files,
     loader: &dyn Loader,
     root_path: &str,
     choice: &Choice,
+    elsewhere: Option<&Called>,
 ) -> (Option<Model>, Vec<Diagnostic>, Facts) {
-    let (modules, mut out) = modules::load(files, loader, root_path);
+    let (modules, mut out, lost) = modules::load(files, loader, root_path);
     let set_file = files.files.len();
     let mut set = Vec::new();
     for (name, text) in &choice.set {
@@ -362,34 +291,13 @@ pub(crate) fn elaborate_facts(
         files.add("--set", all.join("\n"));
     }
     let Some(root) = modules.first() else { return (None, out, Facts::default()) };
-    let detectors: Vec<&Name> = root
-        .ast
-        .items
-        .iter()
-        .filter_map(|i| match &i.kind {
-            ItemKind::Detector { name, .. } | ItemKind::Variant { name, .. } => Some(name),
-            _ => None,
-        })
-        .collect();
-    let detector = match &choice.detector {
-        Some(n) => Some(n.as_str()),
-        // The file's main detector: named like the file, else the last one that is not a variant, else the last.
-        None => {
-            let stem = root_path.rsplit(['/', '\\']).next().unwrap_or("").trim_end_matches(".uad");
-            let last = root.ast.items.iter().rev().find_map(|i| match &i.kind {
-                ItemKind::Detector { name, .. } => Some(name),
-                _ => None,
-            });
-            detectors
-                .iter()
-                .find(|n| n.text == stem)
-                .copied()
-                .or(last)
-                .or(detectors.last().copied())
-                .map(|n| n.text.as_str())
-        }
+    let main = modules::main_detector(&root.ast, root_path);
+    let detector = choice.detector.as_deref().or(main);
+    let detector = match detector {
+        Some(d) => d,
+        None if elsewhere.is_some() => "",
+        None => return (None, out, Facts::default()),
     };
-    let Some(detector) = detector else { return (None, out, Facts::default()) };
     let files: &Files = files;
     let (modules, set) = (&modules, &set);
     let own: Vec<(usize, uad_grammar::ast::File)> = modules
@@ -398,7 +306,7 @@ pub(crate) fn elaborate_facts(
         .map(|m| (m.file, m.ast.clone()))
         .collect();
     // Evaluation recurses with the program: its own stack, bounded by the evaluator's depth.
-    let run = move || evaluate(modules, files, choice, set, set_file, detector);
+    let run = move || evaluate(modules, files, choice, set, set_file, detector, elsewhere);
     let done = std::thread::scope(|s| {
         match std::thread::Builder::new().name("elaborate".into()).stack_size(1 << 29).spawn_scoped(s, run) {
             Ok(t) => t.join().ok(),
@@ -411,6 +319,7 @@ pub(crate) fn elaborate_facts(
         return (None, out, Facts::default());
     };
     out.extend(more);
+    tell::without_consequences(&mut out, &lost, files);
     facts.trees = own;
     (model, out, facts)
 }
@@ -422,6 +331,7 @@ fn evaluate(
     set: &[(String, Expr)],
     set_file: usize,
     detector: &str,
+    elsewhere: Option<&Called>,
 ) -> (Option<Model>, Vec<Diagnostic>, Facts) {
     let lines = files
         .files
@@ -465,6 +375,8 @@ fn evaluate(
         parts: 0,
         stopped: false,
         scratch: false,
+        only: None,
+        closed_alone: false,
         each_depth: 0,
         turn: Vec::new(),
         site: None,
@@ -480,7 +392,8 @@ fn evaluate(
     };
     let init = ev.level("init", false);
     ev.init = vec![init];
-    let score = ev.score_entry();
+    let library = detector.is_empty();
+    let score = if library { None } else { ev.score_entry() };
     // Detectors inside come first; they were met on the way to the score.
     let inner: Vec<(String, std::rc::Rc<value::Part>)> = std::mem::take(&mut ev.found);
     for (path, part) in &inner {
@@ -491,15 +404,22 @@ fn evaluate(
         }
     }
     drop(inner);
-    if let Ok(root) = ev.begin("stages", EntryKind::Scratch) {
+    if !library && let Ok(root) = ev.begin("stages", EntryKind::Scratch) {
         for s in root.body {
             if let StmtKind::Stage { name, parts } = &s.kind {
                 ev.stage_entry("", &name.text, parts);
             }
         }
     }
-    ev.rest_entry();
-    let (model, facts) = ev.model(score);
+    if !library {
+        ev.rest_entry();
+    }
+    let (model, mut facts) = ev.model(score);
+    if let Some(called) = elsewhere {
+        let whole = std::mem::take(&mut facts.called);
+        ev.uncalled(&|f| whole.contains(&(0, f.name.span)) || called.contains(&(0, f.name.span)));
+        facts.called = whole;
+    }
     // Local functions hold the frames that hold them.
     for f in ev.frames.drain(..) {
         f.vars.borrow_mut().clear();

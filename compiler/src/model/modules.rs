@@ -3,7 +3,7 @@
 //! In: texts by path. Out: [`Module`]s whose names lead to items. Invariants: modules are in the order they were met,
 //! the root first; an import that leads back is a diagnostic and not followed. Imports: the grammar, sources.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uad_grammar::ast::{self, Item, ItemKind, Name, Span};
 
@@ -32,6 +32,9 @@ pub(crate) struct Module {
 /// An item of a module: (module, item).
 pub(crate) type Found = (usize, usize);
 
+/// Names that imports would have brought: file and name.
+pub(crate) type Lost = HashSet<(usize, String)>;
+
 /// Most modules of one check.
 const MOST: usize = 256;
 
@@ -41,12 +44,19 @@ struct Loading<'l> {
     by_name: HashMap<String, usize>,
     open: Vec<usize>,
     out: Vec<Diagnostic>,
+    lost: Lost,
 }
 
 /// Parses the root and what it imports.
-pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<Module>, Vec<Diagnostic>) {
-    let mut loading =
-        Loading { loader, modules: Vec::new(), by_name: HashMap::new(), open: Vec::new(), out: Vec::new() };
+pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<Module>, Vec<Diagnostic>, Lost) {
+    let mut loading = Loading {
+        loader,
+        modules: Vec::new(),
+        by_name: HashMap::new(),
+        open: Vec::new(),
+        out: Vec::new(),
+        lost: Lost::new(),
+    };
     let text = files.position(root).map(|n| files.files[n].1.clone()).or_else(|| loader.load(root));
     match text {
         Some(text) => {
@@ -60,7 +70,7 @@ pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<M
             loading.module(files, root.to_string(), file, "");
         }
     }
-    (loading.modules.into_iter().flatten().collect(), loading.out)
+    (loading.modules.into_iter().flatten().collect(), loading.out, loading.lost)
 }
 
 fn folder(path: &str) -> &str {
@@ -91,7 +101,10 @@ impl Loading<'_> {
         self.declare(&mut m, at);
         for item in &m.ast.items {
             let ItemKind::Use { path, names } = &item.kind else { continue };
-            let Some(from) = self.import(files, file, path) else { continue };
+            let Some(from) = self.import(files, file, path) else {
+                self.lost.extend(names.iter().map(|n| (file, n.text.clone())));
+                continue;
+            };
             for n in names {
                 m.imports.push((n.clone(), from));
             }
@@ -174,6 +187,10 @@ impl Loading<'_> {
         let Some(text) = text else {
             let mut d = Diagnostic::new("E0102", format!("there is no module `{dotted}`"), place, "not found");
             d.help = did_you_mean(&dotted, source::LIBRARY.iter().map(|m| m.0));
+            if d.help.is_none() {
+                let all: Vec<&str> = source::LIBRARY.iter().map(|m| m.0).collect();
+                d.help = Some(format!("there is no file `{display}` either; the library has {}", all.join(", ")));
+            }
             self.out.push(d);
             return None;
         };
@@ -204,8 +221,9 @@ impl Loading<'_> {
                 place,
                 "not there",
             );
-            d.help = did_you_mean(&name.text, known);
+            d.help = did_you_mean(&name.text, known).or_else(|| super::tell::elsewhere(&name.text));
             self.out.push(d);
+            self.lost.insert((file, name.text.clone()));
             return;
         }
         let Some(m) = self.modules[at].as_mut() else { return };
@@ -234,4 +252,30 @@ pub(crate) fn item_name(item: &Item) -> Option<&Name> {
         ItemKind::Fn(f) | ItemKind::Block(f) => Some(&f.name),
         ItemKind::Use { .. } | ItemKind::Error => None,
     }
+}
+
+/// Names of the detectors of a file, and whether each is a variant.
+fn detectors(ast: &ast::File) -> Vec<(&str, bool)> {
+    let one = |i| match i {
+        &ItemKind::Detector { ref name, .. } => Some((name.text.as_str(), false)),
+        &ItemKind::Variant { ref name, .. } => Some((name.text.as_str(), true)),
+        _ => None,
+    };
+    ast.items.iter().filter_map(|i| one(&i.kind)).collect()
+}
+
+/// The file's main detector: named like the file, else the last one that is not a variant, else the last.
+pub(crate) fn main_detector<'m>(ast: &'m ast::File, path: &str) -> Option<&'m str> {
+    let stem = path.rsplit(['/', '\\']).next().unwrap_or("").trim_end_matches(".uad");
+    let all = detectors(ast);
+    let named = all.iter().find(|d| d.0 == stem);
+    named.or(all.iter().rev().find(|d| !d.1)).or(all.last()).map(|d| d.0)
+}
+
+/// The detectors of the root file beside the main one.
+pub(crate) fn other_detectors(files: &Files, root: &str) -> Vec<String> {
+    let Some(n) = files.position(root) else { return Vec::new() };
+    let (ast, _) = uad_grammar::parse(&files.files[n].1);
+    let main = main_detector(&ast, root);
+    detectors(&ast).into_iter().map(|d| d.0).filter(|d| Some(*d) != main).map(str::to_string).collect()
 }

@@ -6,10 +6,12 @@
 
 use uad_plan::Dim;
 
+use crate::diag::Diagnostic;
 use crate::graph::{Graph, NodeId, Op};
 
 use super::Ev;
-use super::value::Tensor;
+use super::value::{Env, Slot, Tensor, Value};
+use super::view::Atom;
 
 /// Farthest walk back.
 const FARTHEST: usize = 10_000;
@@ -40,6 +42,52 @@ impl<'a> Ev<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Where a name of a pattern has its value from, and the width to give a layer so that it fits.
+    pub(crate) fn view_help(
+        &mut self,
+        mut d: Diagnostic,
+        t: &Tensor<'a>,
+        axis: usize,
+        group: &[Atom<'a>],
+        known: &Dim,
+        env: &Env<'a>,
+    ) -> Diagnostic {
+        if let [Atom::Name(n, at)] = group {
+            if let Ok(Some((_, Some(place)))) = self.known_dim(n, env)
+                && place != *at
+            {
+                let mut text = format!("`{n}` is {known} by this");
+                if let Some((v, k)) = self.labelled(n, known, env)
+                    && let Some(o) = self.origin(&v, k)
+                {
+                    text += &format!("; {known} = {o}");
+                }
+                d = d.label(place, text);
+            }
+            if self.from_weight(t, axis) && axis + 1 == self.ty(t).shape.len() {
+                d.help = Some(format!("give the layer before it {known} outputs: `linear({n})`"));
+            }
+        }
+        d
+    }
+
+    /// A value of the body whose annotation names an axis so.
+    fn labelled(&self, name: &str, extent: &Dim, env: &Env<'a>) -> Option<(Tensor<'a>, usize)> {
+        let mut at = Some(env.clone());
+        while let Some(f) = at {
+            for (_, slot) in f.vars.borrow().iter() {
+                if let Slot::Known(Value::Tensor(t)) = slot
+                    && let Some(k) = t.labels.as_ref().and_then(|l| l.iter().position(|l| *l == name))
+                    && self.ty(t).shape.get(k) == Some(extent)
+                {
+                    return Some((t.clone(), k));
+                }
+            }
+            at = f.parent.clone();
+        }
+        None
     }
 
     /// Does an axis come from a weight: could a layer be given another width?

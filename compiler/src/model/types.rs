@@ -8,7 +8,6 @@ use std::rc::Rc;
 use uad_grammar::ast::{DimItem, Expr, ExprKind, ItemKind, Span, Type, TypeKind};
 use uad_plan::{DType, Dim};
 
-use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
 use crate::graph::TensorType;
 
@@ -78,8 +77,7 @@ impl<'a> Ev<'a> {
         known.extend(WORDS);
         known.sort_unstable();
         let mut d = Diagnostic::new("E0107", format!("there is no type `{name}`"), place, "unknown");
-        d.help =
-            self.who_has(name).map(|m| format!("`use {m}.{name}` brings it")).or_else(|| did_you_mean(name, known));
+        d.help = self.name_help(name, known);
         self.err(d);
         Err(Bad)
     }

@@ -14,7 +14,7 @@ use super::value::{Bad, Env, R, Tensor, Value};
 
 /// One axis of a pattern after groups are opened.
 #[derive(Clone, Debug)]
-enum Atom<'a> {
+pub(crate) enum Atom<'a> {
     Name(&'a str, Place),
     Int(i64, Place),
     /// Number of axes it stands for.
@@ -142,7 +142,7 @@ impl<'a> Ev<'a> {
                 axis += extra;
                 continue;
             }
-            self.open_group(&g.0, &ty, axis, env, base, &mut names, &mut atoms, &mut rest)?;
+            self.open_group(t, &g.0, &ty, axis, env, base, &mut names, &mut atoms, &mut rest)?;
             axis += 1;
         }
         self.place_view(t, &ty, &atoms, &names, rest, &ls, &rs, env, base, place)
@@ -150,6 +150,7 @@ impl<'a> Ev<'a> {
 
     fn open_group(
         &mut self,
+        t: &Tensor<'a>,
         g: &[Atom<'a>],
         ty: &TensorType,
         axis: usize,
@@ -261,7 +262,7 @@ impl<'a> Ev<'a> {
         }
         let decided = known.sub(&whole).ok().and_then(|d| d.as_int()).is_some();
         if decided {
-            let origin = String::new();
+            let origin = self.origin(t, axis).map_or(String::new(), |o| format!("; {whole} = {o}"));
             let text = match g {
                 [Atom::Name(n, _)] => format!("`{n}` is {known} here"),
                 [Atom::Int(i, _)] => format!("{i} is expected"),
@@ -269,6 +270,7 @@ impl<'a> Ev<'a> {
             };
             let d = Diagnostic::new("E0203", "dimensions differ", at, text)
                 .label(base, format!("axis {axis} of {ty} is {whole}{origin}"));
+            let d = self.view_help(d, t, axis, g, &known, env);
             self.err(d);
             return Err(Bad);
         }

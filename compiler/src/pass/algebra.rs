@@ -9,14 +9,14 @@ use uad_plan::{DType, ScalarOp};
 use super::rewrite::{filled, literal, ordinary, rebuild};
 use crate::graph::{Graph, Node, NodeId, Op};
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
     rebuild(graph, |out, _, node| match node.op {
         // Gradients were taken before.
         Op::Stop => Some(node.args[0]),
         Op::Map(op) => rule(out, node, op),
         _ => None,
-    });
+    })
 }
 
 /// The operation of a node, if it is a scalar one, and its arguments.

@@ -10,14 +10,14 @@ use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 use super::rewrite::{expand, rebuild, repeated, varying};
 use crate::graph::{Graph, Node, NodeId, Op};
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
     rebuild(graph, |out, _, node| match &node.op {
         Op::Map(op) => maps(out, node, *op),
         Op::Reduce { op, axes } => reduces(out, node, *op, axes),
         Op::Dot { batch, contract } => dots(out, node, batch, contract),
         _ => None,
-    });
+    })
 }
 
 /// A value without the axes not in `kept`, along which it repeats.

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use super::rewrite::rebuild;
 use crate::graph::{Graph, NodeId, Op, TensorType};
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
     let mut seen: HashMap<(&'static str, Vec<NodeId>, TensorType), Vec<NodeId>> = HashMap::new();
     rebuild(graph, |out, _, node| {
         let alike = seen.entry((node.op.name(), node.args.clone(), node.ty.clone())).or_default();
@@ -18,7 +18,7 @@ pub fn run(graph: &mut Graph) {
             alike.push(NodeId(out.nodes.len() as u32));
         }
         hit
-    });
+    })
 }
 
 fn same(a: &Op, b: &Op) -> bool {

@@ -12,8 +12,8 @@ use crate::graph::{Graph, Node, NodeId, Op, TensorType};
 /// The most elements of a computed literal: larger ones are made when weights are loaded.
 const LARGEST: usize = 256;
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
     rebuild(graph, |out, _, node| match &node.op {
         Op::Size(d) => {
             let v = i32::try_from(d.as_int()?).ok()?;
@@ -45,7 +45,7 @@ pub fn run(graph: &mut Graph) {
             tensors(out, node)
         }
         _ => None,
-    });
+    })
 }
 
 /// All arguments are scalar literals, repeated or not.

@@ -35,23 +35,23 @@ struct Chain {
     steps: Vec<Step>,
 }
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
-    let old = graph.clone();
-    let (stored, user) = (depends_only_on_stored(&old), only_user(&old));
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
+    let (stored, user) = (depends_only_on_stored(graph), only_user(graph));
     let mut ends: BTreeMap<NodeId, Chain> = BTreeMap::new();
-    for id in old.ids() {
-        if let Some((end, chain)) = chain(&old, &stored, &user, id) {
+    for id in graph.ids() {
+        if let Some((end, chain)) = chain(graph, &stored, &user, id) {
             ends.insert(end, chain);
         }
     }
     if ends.is_empty() {
-        return;
+        return false;
     }
+    let old = graph.clone();
     rebuild(graph, |out, map, node| {
         let chain = ends.get(&NodeId(map.len() as u32))?;
         emit(out, &old, map, chain, node.scope)
-    });
+    })
 }
 
 /// The chain that begins at a contraction with weights, and its last link, if merging it gains anything.

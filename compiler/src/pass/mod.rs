@@ -14,6 +14,7 @@ mod merge;
 mod reduce;
 mod rewrite;
 mod scale;
+mod separate;
 mod stored;
 mod strength;
 mod views;
@@ -34,8 +35,8 @@ pub struct Pass {
     pub name: &'static str,
     /// One sentence.
     pub doc: &'static str,
-    /// Rewrites one graph; the runner takes care of loop bodies.
-    pub run: fn(&mut Graph),
+    /// Rewrites one graph and tells whether it changed anything; the runner takes care of loop bodies.
+    pub run: fn(&mut Graph) -> bool,
 }
 
 /// All passes in the order in which they run. A round runs all of them; rounds end when one changes nothing.
@@ -47,6 +48,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "views", doc: "Composes views and removes those that change nothing.", run: views::run },
     Pass { name: "broadcast", doc: "Computes before repeating instead of after.", run: broadcast::run },
     Pass { name: "reduce", doc: "Merges reductions of reductions and reduces before views.", run: reduce::run },
+    Pass { name: "separate", doc: "Reduces windows over two axes one axis at a time.", run: separate::run },
     Pass { name: "scale", doc: "Scales the smaller operand of a contraction, not its result.", run: scale::run },
     Pass { name: "merge", doc: "Merges scales and shifts after a contraction into its weights.", run: merge::run },
     Pass { name: "cse", doc: "Computes equal things once.", run: cse::run },
@@ -181,28 +183,31 @@ pub fn optimise_logged(
         right(&graph, None, &String::new)?;
     }
     let (mut runs, mut last) = (0, None);
+    // How often the graph changed, and at which count each pass last found nothing to do.
+    let (mut version, mut idle) = (0usize, [usize::MAX; PASSES.len()]);
     'rounds: for round in 1..=ROUNDS {
-        let mut any = false;
-        for pass in PASSES.iter().filter(|p| !options.off.contains(p.name)) {
+        let begun = version;
+        for (pass, idle) in PASSES.iter().zip(&mut idle).filter(|p| !options.off.contains(p.0.name)) {
             if options.fuel.is_some_and(|f| runs >= f) {
                 break 'rounds;
             }
             runs += 1;
-            let (before, start) = (graph.clone(), now());
-            everywhere(&mut graph, pass.run, 0);
+            let (before, start) = (count(&graph), now());
+            let copy = if options.verify == VerifyLevel::Each { Some(graph.clone()) } else { None };
+            let changed = *idle != version && everywhere(&mut graph, pass.run, 0);
             let nanos = now().saturating_sub(start);
-            let changed = graph != before;
             if changed {
+                version += 1;
                 last = Some(pass.name);
-                any = true;
-                if options.verify == VerifyLevel::Each {
-                    right(&graph, last, &|| before.to_string())?;
+                if let Some(copy) = copy {
+                    right(&graph, last, &|| copy.to_string())?;
                 }
+            } else {
+                *idle = version;
             }
-            let (before, after) = (count(&before), count(&graph));
-            log(&PassRun { pass: pass.name, round, before, after, changed, nanos }, &graph);
+            log(&PassRun { pass: pass.name, round, before, after: count(&graph), changed, nanos }, &graph);
         }
-        if !any {
+        if version == begun {
             break;
         }
     }
@@ -213,15 +218,16 @@ pub fn optimise_logged(
 }
 
 /// Runs a pass in loop bodies, innermost first, then in the graph.
-fn everywhere(graph: &mut Graph, run: fn(&mut Graph), depth: usize) {
+fn everywhere(graph: &mut Graph, run: fn(&mut Graph) -> bool, depth: usize) -> bool {
+    let mut changed = false;
     for node in &mut graph.nodes {
         if let Op::Loop { body, .. } = &mut node.op
             && depth < 64
         {
-            everywhere(body, run, depth + 1);
+            changed |= everywhere(body, run, depth + 1);
         }
     }
-    run(graph);
+    run(graph) || changed
 }
 
 /// Nodes, those of loop bodies included.

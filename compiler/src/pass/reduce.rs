@@ -8,12 +8,12 @@ use uad_plan::{DType, ReduceOp};
 use super::rewrite::{groups, permute, rebuild, reshape};
 use crate::graph::{Graph, Node, NodeId, Op};
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
     rebuild(graph, |out, _, node| match &node.op {
         Op::Reduce { op, axes } => rule(out, node, *op, axes),
         _ => None,
-    });
+    })
 }
 
 fn rule(out: &mut Graph, node: &Node, op: ReduceOp, axes: &[usize]) -> Option<NodeId> {

@@ -11,8 +11,9 @@ use crate::graph::{Graph, Node, NodeId, Op, ScopeId, TensorType};
 
 /// Rebuilds a graph node by node. The rule gets the graph so far, where each earlier node went (as many as the number
 /// of this node), and the node with its arguments in the new graph; it returns the value that takes the node's place,
-/// or `None` to keep it.
-pub fn rebuild(graph: &mut Graph, mut rule: impl FnMut(&mut Graph, &[NodeId], &Node) -> Option<NodeId>) {
+/// or `None` to keep it. Tells whether anything changed; a node in place of an equal one changes nothing.
+pub fn rebuild(graph: &mut Graph, mut rule: impl FnMut(&mut Graph, &[NodeId], &Node) -> Option<NodeId>) -> bool {
+    let mut changed = false;
     let old = std::mem::take(graph);
     *graph = Graph { name: old.name, dims: old.dims, scopes: old.scopes, requires: old.requires, ..Graph::default() };
     let mut map: Vec<NodeId> = Vec::with_capacity(old.nodes.len());
@@ -22,7 +23,11 @@ pub fn rebuild(graph: &mut Graph, mut rule: impl FnMut(&mut Graph, &[NodeId], &N
         }
         let size = graph.nodes.len();
         match rule(graph, &map, &node) {
-            Some(id) if *graph.ty(id) == node.ty => map.push(id),
+            Some(id) if *graph.ty(id) == node.ty => {
+                let same = id.0 as usize == size && graph.nodes.len() == size + 1 && graph.nodes[size] == node;
+                changed |= !same;
+                map.push(id);
+            }
             _ => {
                 graph.nodes.truncate(size);
                 graph.nodes.push(node);
@@ -34,6 +39,7 @@ pub fn rebuild(graph: &mut Graph, mut rule: impl FnMut(&mut Graph, &[NodeId], &N
     graph.outputs = place(old.outputs);
     graph.writes = place(old.writes);
     graph.named = place(old.named);
+    changed
 }
 
 /// How often each value is used: as an argument, a result or a write. Names alone use nothing.

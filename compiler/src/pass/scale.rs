@@ -8,26 +8,38 @@ use uad_plan::{DType, ScalarOp};
 
 use super::dead;
 use super::rewrite::{filled, literal, only_user, ordinary, rebuild, size};
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, Node, NodeId, Op};
 
 /// A number moves at most so many operations at once.
 const FAR: usize = 16;
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
+    let mut changed = false;
     for _ in 0..FAR {
         if !once(graph) {
-            return;
+            break;
         }
         // What is left behind would count as a use.
         dead::run(graph);
+        changed = true;
     }
+    changed
 }
 
 fn once(graph: &mut Graph) -> bool {
+    let user = only_user(graph);
+    let may = |(n, node): (usize, &Node)| {
+        matches!(node.op, Op::Map(ScalarOp::Mul | ScalarOp::Div))
+            && user[node.args[0].0 as usize] == Some(NodeId(n as u32))
+            && literal(graph, node.args[1]).is_some()
+            && matches!(graph.node(node.args[0]).op, Op::Permute(_) | Op::Reshape | Op::Dot { .. })
+    };
+    if !graph.nodes.iter().enumerate().any(may) {
+        return false;
+    }
     let old = graph.clone();
     let mut any = false;
-    let user = only_user(&old);
     rebuild(graph, |out, map, node| {
         let at = NodeId(map.len() as u32);
         let Op::Map(op @ (ScalarOp::Mul | ScalarOp::Div)) = node.op else { return None };

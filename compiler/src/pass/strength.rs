@@ -8,8 +8,8 @@ use uad_plan::{DType, ScalarOp};
 use super::rewrite::{filled, literal, rebuild};
 use crate::graph::{Graph, Op};
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
     rebuild(graph, |out, _, node| {
         if !matches!(node.op, Op::Map(ScalarOp::Div)) || node.ty.dtype != DType::F32 {
             return None;
@@ -21,5 +21,5 @@ pub fn run(graph: &mut Graph) {
         }
         let r = filled(out, f64::from(1.0 / c), &node.ty, node.scope)?;
         out.map(ScalarOp::Mul, &[node.args[0], r], node.scope).ok()
-    });
+    })
 }

@@ -372,3 +372,54 @@ fn random_graphs_stay_right_and_settle() {
         assert!(last.is_none_or(|run| run.round < ROUNDS), "seed {seed}: {last:?}");
     }
 }
+
+#[test]
+fn passes_tell_whether_they_changed_anything() {
+    for seed in 0..60 {
+        let mut graph = crate::graph::random::random(seed, 5 + seed as usize % 30);
+        for round in 0..3 {
+            for pass in PASSES {
+                let before = graph.clone();
+                let changed = everywhere(&mut graph, pass.run, 0);
+                assert_eq!(changed, graph != before, "seed {seed}, round {round}, pass `{}`", pass.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_over_two_axes_are_reduced_one_at_a_time() {
+    let pool = |size: &str, op: &str, value: &str| {
+        format!(
+            r#"graph g(b) {{
+              %0 = input "x" : f32[b, 3, 64, 64]
+              %1 = window %0 axis=2 size={size} lo=1 hi=1{value}
+              %2 = window %1 axis=3 size={size} lo=1 hi=1{value}
+              %3 = reduce.{op} %2 axes=[4, 5]
+              output "y" = %3
+            }}"#
+        )
+    };
+    let apart = |size: &str, op: &str, value: &str| {
+        let text = format!(
+            r#"graph g(b) {{
+              %0 = input "x" : f32[b, 3, 64, 64]
+              %1 = window %0 axis=2 size={size} lo=1 hi=1{value}
+              %2 = reduce.{op} %1 axes=[4]
+              %3 = window %2 axis=3 size={size} lo=1 hi=1{value}
+              %4 = reduce.{op} %3 axes=[4]
+              output "y" = %4
+            }}"#
+        );
+        parse(&text).unwrap().to_string()
+    };
+    let same = |text: &str| parse(text).unwrap().to_string();
+    let pass = |text: &str| only(&["separate", "dead"], text);
+    assert_eq!(pass(&pool("16", "sum", "")), apart("16", "sum", ""));
+    assert_eq!(pass(&pool("16", "max", " value=-inf")), apart("16", "max", " value=-inf"));
+    // Few elements gain nothing; padding that counts would count once only; products are left alone.
+    let kept = [pool("3", "sum", ""), pool("16", "sum", " value=1"), pool("16", "prod", "")];
+    kept.iter().for_each(|text| assert_eq!(pass(text), same(text)));
+    // Nothing takes it back.
+    assert!(all(&pool("16", "sum", "")).matches("reduce.sum").count() == 2);
+}

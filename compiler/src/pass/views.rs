@@ -9,8 +9,8 @@ use uad_plan::Dim;
 use super::rewrite::{expand, groups, permute, rebuild, reshape, rising};
 use crate::graph::{Graph, Node, NodeId, Op, TensorType};
 
-/// The pass.
-pub fn run(graph: &mut Graph) {
+/// The pass. Did it change anything?
+pub fn run(graph: &mut Graph) -> bool {
     rebuild(graph, |out, _, node| match &node.op {
         Op::Permute(perm) => permutes(out, node, perm),
         Op::Reshape => reshapes(out, node),
@@ -55,7 +55,7 @@ pub fn run(graph: &mut Graph) {
         }
         Op::Dot { batch, contract } => dots(out, node, batch, contract),
         _ => None,
-    });
+    })
 }
 
 /// The argument of a node, and the node's operation.

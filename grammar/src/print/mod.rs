@@ -3,7 +3,7 @@
 //! In: a tree. Out: text that parses to the same tree. Invariants: printing what was printed changes nothing; no
 //! comment is lost; no line is longer than [`WIDTH`] if it can be broken after a comma, before `|>`, or after an
 //! operator.
-//! Imports: the tree.
+//! Imports: the tree, the parser.
 //!
 //! A sequence (the items of a file, the statements of a body) is a list of entries. An entry is some cells, which are
 //! aligned with those of its neighbours of the same kind, and a tail, which is broken over lines if it must be.
@@ -16,6 +16,7 @@ mod types;
 use std::cell::Cell;
 
 use crate::ast::{Comment, File};
+use crate::parse::parse;
 
 /// Longest line, in characters.
 const WIDTH: usize = 120;
@@ -25,11 +26,25 @@ const RAGGED: usize = 16;
 
 /// Prints a file. A tree with errors in it loses what could not be parsed.
 pub fn print(file: &File) -> String {
+    let (text, hoisted) = once(file);
+    if !hoisted {
+        return text;
+    }
+    // The statement that a comment was moved out of may now fit a line.
+    match parse(&text) {
+        (again, errors) if errors.is_empty() => once(&again).0,
+        _ => text,
+    }
+}
+
+/// The text, and whether a comment had to leave the middle of a statement.
+fn once(file: &File) -> (String, bool) {
     let mut printer = Printer {
         lines: &file.lines,
         comments: &file.comments,
         used: vec![false; file.comments.len()],
         force: Cell::new(false),
+        hoisted: false,
     };
     let mut out = String::new();
     for doc in &file.docs {
@@ -49,7 +64,7 @@ pub fn print(file: &File) -> String {
         out.push_str(&line);
         out.push('\n');
     }
-    out
+    (out, printer.hoisted)
 }
 
 struct Printer<'f> {
@@ -59,6 +74,8 @@ struct Printer<'f> {
     used: Vec<bool>,
     /// All must go on one line now: in defaults, heads of loops and the like.
     force: Cell<bool>,
+    /// A comment has left the middle of a statement.
+    hoisted: bool,
 }
 
 /// Prints the tail of an entry at (indent, column).
@@ -172,6 +189,7 @@ impl<'f> Printer<'f> {
             }
             let text = self.entry(entry, &widths, indent);
             for n in self.comments_in(entry.start, entry.end) {
+                self.hoisted = true;
                 let comment = self.take_comment(n);
                 lines.push(Line { text: pad(indent) + &comment, comment: None });
             }

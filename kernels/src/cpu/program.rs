@@ -306,8 +306,12 @@ impl Program {
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointers[*buffer], bytes.len()) };
         }
         let cx = self.context(pool, pointers, DrawKey::default());
+        // A contraction of setup packs what depends on no buffer; its turn comes before its run.
         // SAFETY: the caller's contract.
-        self.setup.iter().for_each(|s| unsafe { run_step(s, &cx) });
+        self.setup.iter().for_each(|s| unsafe {
+            pack_step(s, &cx);
+            run_step(s, &cx);
+        });
         // SAFETY: the caller's contract.
         self.kernels.iter().for_each(|s| unsafe { pack_step(s, &cx) });
         Ok(())

@@ -5,6 +5,7 @@
 //! holds for polynomials; atoms with division are compared by form). Arithmetic saturates never: an overflow of `i64`
 //! is [`DimError::Overflow`]. Imports: nothing of this project.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -27,11 +28,41 @@ enum Atom {
 /// A product of atoms, sorted; the empty product is 1.
 type Monomial = Vec<Atom>;
 
+/// A coefficient with its monomial.
+type Term = (Monomial, i64);
+
 /// A dimension or any other integer that is known when building or when bound. The default is 0.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Graphs and plans hold many and copy them often; most are integers. An integer takes no memory of its own, and copies of the
+/// others share theirs.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Dim {
-    /// Sum of `coefficient * monomial`; no coefficient is 0; sorted by monomial. A constant has at most one term.
-    terms: Vec<(Monomial, i64)>,
+    /// The term without a name.
+    constant: i64,
+    /// Sum of `coefficient * monomial`; no coefficient is 0, no monomial is empty; sorted by monomial. `None` for no terms.
+    open: Option<Arc<Vec<Term>>>,
+}
+
+impl PartialOrd for Dim {
+    fn partial_cmp(&self, other: &Dim) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Term by term, the constant first where it is not 0.
+impl Ord for Dim {
+    fn cmp(&self, other: &Dim) -> Ordering {
+        let constant = |d: &Dim| Some(d.constant).filter(|c| *c != 0);
+        match (constant(self), constant(other)) {
+            (Some(a), Some(b)) => a.cmp(&b).then_with(|| self.terms().cmp(other.terms())),
+            (None, None) => self.terms().cmp(other.terms()),
+            // A constant comes before every other term, and nothing before a constant.
+            (Some(_), None) if other.terms().is_empty() => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) if self.terms().is_empty() => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+        }
+    }
 }
 
 /// Why a dimension has no value.
@@ -61,32 +92,37 @@ pub type Binding = BTreeMap<String, i64>;
 
 impl Dim {
     /// A known integer.
-    pub fn int(v: i64) -> Dim {
-        Dim { terms: if v == 0 { Vec::new() } else { vec![(Vec::new(), v)] } }
+    pub const fn int(v: i64) -> Dim {
+        Dim { constant: v, open: None }
     }
 
     /// An open dim.
     pub fn name(n: &str) -> Dim {
-        Dim { terms: vec![(vec![Atom::Name(n.into())], 1)] }
+        Dim::atom(Atom::Name(n.into()))
     }
 
     fn atom(a: Atom) -> Dim {
-        Dim { terms: vec![(vec![a], 1)] }
+        Dim::of(0, vec![(vec![a], 1)])
+    }
+
+    fn of(constant: i64, open: Vec<Term>) -> Dim {
+        Dim { constant, open: if open.is_empty() { None } else { Some(Arc::new(open)) } }
+    }
+
+    /// The terms with names.
+    fn terms(&self) -> &[Term] {
+        self.open.as_ref().map_or(&[], |t| t.as_slice())
     }
 
     /// The value, if it has no open dim.
     pub fn as_int(&self) -> Option<i64> {
-        match self.terms.as_slice() {
-            [] => Some(0),
-            [(m, c)] if m.is_empty() => Some(*c),
-            _ => None,
-        }
+        if self.open.is_none() { Some(self.constant) } else { None }
     }
 
     /// The name, if it is nothing but one open dim.
     pub fn as_name(&self) -> Option<&str> {
-        match self.terms.as_slice() {
-            [(m, 1)] => match m.as_slice() {
+        match self.terms() {
+            [(m, 1)] if self.constant == 0 => match m.as_slice() {
                 [Atom::Name(n)] => Some(n),
                 _ => None,
             },
@@ -99,18 +135,25 @@ impl Dim {
         self.as_int() == Some(v)
     }
 
-    fn from_map(map: BTreeMap<Monomial, i64>) -> Dim {
-        Dim { terms: map.into_iter().filter(|(_, c)| *c != 0).collect() }
+    fn from_map(constant: i64, map: BTreeMap<Monomial, i64>) -> Dim {
+        Dim::of(constant, map.into_iter().filter(|(_, c)| *c != 0).collect())
     }
 
     /// `self + other`.
     pub fn add(&self, other: &Dim) -> Result<Dim, DimError> {
-        let mut map: BTreeMap<Monomial, i64> = self.terms.iter().cloned().collect();
-        for (m, c) in &other.terms {
-            let e = map.entry(m.clone()).or_insert(0);
-            *e = e.checked_add(*c).ok_or(DimError::Overflow)?;
-        }
-        Ok(Dim::from_map(map))
+        let constant = self.constant.checked_add(other.constant).ok_or(DimError::Overflow)?;
+        let open = match (&self.open, &other.open) {
+            (open, None) | (None, open) => open.clone(),
+            (Some(a), Some(b)) => {
+                let mut map: BTreeMap<Monomial, i64> = a.iter().cloned().collect();
+                for (m, c) in b.iter() {
+                    let e = map.entry(m.clone()).or_insert(0);
+                    *e = e.checked_add(*c).ok_or(DimError::Overflow)?;
+                }
+                return Ok(Dim::from_map(constant, map));
+            }
+        };
+        Ok(Dim { constant, open })
     }
 
     /// `self - other`.
@@ -118,18 +161,44 @@ impl Dim {
         self.add(&other.mul(&Dim::int(-1))?)
     }
 
+    /// `self * factor`.
+    fn times(&self, factor: i64) -> Result<Dim, DimError> {
+        if factor == 1 {
+            return Ok(self.clone());
+        }
+        let times = |c: i64| c.checked_mul(factor).ok_or(DimError::Overflow);
+        let open = match self.terms() {
+            _ if factor == 0 => Vec::new(),
+            terms => terms.iter().map(|(m, c)| Ok((m.clone(), times(*c)?))).collect::<Result<_, _>>()?,
+        };
+        Ok(Dim::of(times(self.constant)?, open))
+    }
+
     /// `self * other`.
     pub fn mul(&self, other: &Dim) -> Result<Dim, DimError> {
+        if let Some(v) = other.as_int() {
+            return self.times(v);
+        }
+        if let Some(v) = self.as_int() {
+            return other.times(v);
+        }
         let mut map: BTreeMap<Monomial, i64> = BTreeMap::new();
-        for (m, c) in &self.terms {
-            for (n, d) in &other.terms {
+        for (m, c) in self.all() {
+            for (n, d) in other.all() {
                 let mut p: Monomial = m.iter().chain(n).cloned().collect();
                 p.sort();
                 let e = map.entry(p).or_insert(0);
-                *e = c.checked_mul(*d).and_then(|v| e.checked_add(v)).ok_or(DimError::Overflow)?;
+                *e = c.checked_mul(d).and_then(|v| e.checked_add(v)).ok_or(DimError::Overflow)?;
             }
         }
-        Ok(Dim::from_map(map))
+        let constant = map.remove(&Vec::new()).unwrap_or(0);
+        Ok(Dim::from_map(constant, map))
+    }
+
+    /// All terms; that of no name first, where it is not 0.
+    fn all(&self) -> impl Iterator<Item = (&[Atom], i64)> {
+        let constant = Some((&[][..], self.constant)).filter(|t| t.1 != 0);
+        constant.into_iter().chain(self.terms().iter().map(|(m, c)| (m.as_slice(), *c)))
     }
 
     /// The quotient when `other` divides `self` term by term, else `None`: `4*b*h / (2*b)` is `2*h`.
@@ -137,22 +206,30 @@ impl Dim {
         if self == other && !self.is(0) {
             return Some(Dim::int(1));
         }
-        let [(d, dc)] = other.terms.as_slice() else { return None };
+        let mut of = other.all();
+        let (Some((d, dc)), None) = (of.next(), of.next()) else { return None };
+        // Checked: the least integer divided by -1 has no value.
+        let quotient = |c: i64| if c.checked_rem(dc)? == 0 { c.checked_div(dc) } else { None };
+        if self.constant != 0 && !d.is_empty() {
+            return None;
+        }
+        let mut constant = quotient(self.constant)?;
         let mut terms = Vec::new();
-        for (m, c) in &self.terms {
-            // Checked: the least integer divided by -1 has no value.
-            if c.checked_rem(*dc)? != 0 {
-                return None;
-            }
+        for (m, c) in self.terms() {
+            let c = quotient(*c)?;
             let mut rest = m.clone();
             for a in d {
                 let i = rest.iter().position(|x| x == a)?;
                 rest.remove(i);
             }
-            terms.push((rest, c / dc));
+            if rest.is_empty() {
+                constant = constant.checked_add(c)?;
+            } else {
+                terms.push((rest, c));
+            }
         }
         terms.sort();
-        Some(Dim { terms })
+        Some(Dim::of(constant, terms))
     }
 
     /// `floor(self / other)`.
@@ -172,22 +249,15 @@ impl Dim {
         // The terms that divide leave the floor: (4*b + 3) / 4 = b + floor(3 / 4). True for positive divisors.
         if let Some(k) = other.as_int().filter(|k| *k > 0) {
             let (mut whole, mut rest) = (Vec::new(), Vec::new());
-            for (m, c) in &self.terms {
-                if m.is_empty() {
-                    let (q, r) = (c.div_euclid(k), c.rem_euclid(k));
-                    if q != 0 {
-                        whole.push((m.clone(), q));
-                    }
-                    if r != 0 {
-                        rest.push((m.clone(), r));
-                    }
-                } else if c % k == 0 {
+            for (m, c) in self.terms() {
+                if c % k == 0 {
                     whole.push((m.clone(), c / k));
                 } else {
                     rest.push((m.clone(), *c));
                 }
             }
-            let (whole, rest) = (Dim { terms: whole }, Dim { terms: rest });
+            let whole = Dim::of(self.constant.div_euclid(k), whole);
+            let rest = Dim::of(self.constant.rem_euclid(k), rest);
             if let Some(r) = rest.as_int() {
                 return whole.add(&Dim::int(r.div_euclid(k)));
             }
@@ -235,8 +305,8 @@ impl Dim {
 
     /// The value under a binding.
     pub fn eval(&self, binding: &Binding) -> Result<i64, DimError> {
-        let mut sum: i64 = 0;
-        for (m, c) in &self.terms {
+        let mut sum = self.constant;
+        for (m, c) in self.terms() {
             let mut p = *c;
             for a in m {
                 let v = match a {
@@ -257,8 +327,8 @@ impl Dim {
 
     /// Replaces names by dims.
     pub fn substitute(&self, with: &BTreeMap<String, Dim>) -> Result<Dim, DimError> {
-        let mut sum = Dim::int(0);
-        for (m, c) in &self.terms {
+        let mut sum = Dim::int(self.constant);
+        for (m, c) in self.terms() {
             let mut p = Dim::int(*c);
             for a in m {
                 let v = match a {
@@ -277,7 +347,7 @@ impl Dim {
     /// All open dims in it, each once, sorted.
     pub fn names(&self) -> Vec<String> {
         fn walk(d: &Dim, out: &mut Vec<String>) {
-            for (m, _) in &d.terms {
+            for (m, _) in d.terms() {
                 for a in m {
                     match a {
                         Atom::Name(n) => out.push(n.to_string()),
@@ -302,7 +372,7 @@ impl Dim {
             Atom::Name(_) => 1,
             Atom::FloorDiv(a, b) | Atom::Min(a, b) | Atom::Max(a, b) => 1 + a.weight() + b.weight(),
         };
-        self.terms.iter().map(|(m, _)| 1 + m.iter().map(inside).sum::<usize>()).sum()
+        self.all().map(|(m, _)| 1 + m.iter().map(inside).sum::<usize>()).sum()
     }
 
     /// Product of many.
@@ -319,17 +389,13 @@ impl From<i64> for Dim {
 
 impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.terms.is_empty() {
-            return write!(f, "0");
+        if self.open.is_none() {
+            return write!(f, "{}", self.constant);
         }
         // Constants last: `4*b + 3`.
-        for (i, (m, c)) in self
-            .terms
-            .iter()
-            .filter(|t| !t.0.is_empty())
-            .chain(self.terms.iter().filter(|t| t.0.is_empty()))
-            .enumerate()
-        {
+        let constant = (Vec::new(), self.constant);
+        let last = Some(&constant).filter(|t| t.1 != 0);
+        for (i, (m, c)) in self.terms().iter().chain(last).enumerate() {
             let sign = if *c < 0 { "-" } else { "+" };
             match (i, *c < 0) {
                 (0, false) => {}
@@ -484,6 +550,24 @@ mod tests {
     #[test]
     fn normal_form() {
         assert_eq!(d("b*h + h*b"), d("2*b*h"));
+    }
+
+    #[test]
+    fn constants_come_first_in_the_order() {
+        let rising = ["-1", "-1 + b", "0", "3", "3 + b", "3 + n", "b", "2*b", "2*b + n", "n"];
+        let mut order: Vec<Dim> = rising.iter().map(|s| d(s)).collect();
+        // Nothing comes before everything.
+        order[..3].rotate_right(1);
+        for (i, a) in order.iter().enumerate() {
+            for (j, b) in order.iter().enumerate() {
+                assert_eq!(a.cmp(b), i.cmp(&j), "{a} and {b}");
+            }
+        }
+        assert_eq!(d("b - b + 2*n - n*2"), Dim::default());
+        assert_eq!(d("b + 1").mul(&d("b - 1")).unwrap(), d("b*b - 1"));
+        assert_eq!(d("6*b + 4").exact_div(&Dim::int(2)), Some(d("3*b + 2")));
+        assert_eq!(d("6*b + 4").exact_div(&d("b")), None);
+        assert_eq!(d("6*b").exact_div(&d("2*b")), Some(Dim::int(3)));
     }
 
     #[test]

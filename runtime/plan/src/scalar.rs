@@ -93,8 +93,8 @@ scalar_ops! {
     Or "or" 2 Rule::Logic, 0.0 .. 1.0, |a, b| truth(a != 0.0 || b != 0.0), "At least one.";
     Not "not" 1 Rule::Logic, 0.0 .. 1.0, |a| truth(a == 0.0), "Negation of truth.";
     Xor "xor" 2 Rule::Bits, 0.0 .. 100.0, |a, b| f64::from(a as i32 ^ b as i32), "Bitwise exclusive or.";
-    Shl "shl" 2 Rule::Bits, 0.0 .. 20.0, |a, b| f64::from((a as i32).wrapping_shl(b as u32)), "Bits shifted up; the count is taken modulo 32.";
-    Shr "shr" 2 Rule::Bits, 0.0 .. 20.0, |a, b| f64::from(((a as i32 as u32).wrapping_shr(b as u32)) as i32), "Bits shifted down, zeros in; the count is taken modulo 32.";
+    Shl "shl" 2 Rule::Bits, 0.0 .. 20.0, |a, b| f64::from((a as i32).wrapping_shl(b as i32 as u32)), "Bits shifted up; the count is taken modulo 32.";
+    Shr "shr" 2 Rule::Bits, 0.0 .. 20.0, |a, b| f64::from(((a as i32 as u32).wrapping_shr(b as i32 as u32)) as i32), "Bits shifted down, zeros in; the count is taken modulo 32.";
     Select "select" 3 Rule::Select, 0.0 .. 1.0, |c, a, b| if c != 0.0 { a } else { b }, "a where the condition holds, else b.";
     ToF32 "f32" 1 Rule::Cast(DType::F32), -4.0 .. 4.0, |a| a, "As f32.";
     ToI32 "i32" 1 Rule::Cast(DType::I32), -4.0 .. 4.0, |a| if a.is_nan() { 0.0 } else { f64::from(libm::trunc(a) as i32) }, "As i32, rounded towards zero, held to the range; NaN is 0.";

@@ -121,10 +121,16 @@ impl Tensor {
 
     /// Little-endian bytes, one byte for each bool.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+
+    /// The same without a copy. Bundles are mapped into memory as they are, so all machines are little-endian.
+    pub fn as_bytes(&self) -> &[u8] {
+        const { assert!(cfg!(target_endian = "little")) }
         match &self.data {
-            Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Data::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Data::Bool(v) => v.clone(),
+            Data::F32(v) => bytemuck::cast_slice(v),
+            Data::I32(v) => bytemuck::cast_slice(v),
+            Data::Bool(v) => v,
         }
     }
 

@@ -7,6 +7,7 @@
 //! the digest was compared; a truncated, altered or foreign file is refused with its name; no machine code is
 //! stored. Imports: `uad-plan`, data, device, tensors, whole.
 
+mod digest;
 pub mod exe;
 pub mod v1;
 
@@ -16,7 +17,6 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uad_plan::tensor::Tensor;
 use uad_plan::{DType, Dim, Plan, Verified};
 
@@ -72,12 +72,12 @@ impl Content {
                 items.insert(format!("{prefix}{name}"), Item::tensor(t));
             }
         }
-        let metadata = Metadata { version: VERSION, digest: "0".repeat(DIGITS), card: self.card.clone() };
+        let metadata = Metadata { version: VERSION, digest: "0".repeat(digest::DIGITS), card: self.card.clone() };
         let metadata = serde_json::to_string(&metadata).map_err(|e| e.to_string())?;
         let metadata = HashMap::from([("uad".to_owned(), metadata)]);
         let mut bytes = safetensors::serialize(items, Some(metadata)).map_err(|e| e.to_string())?;
-        let digits = digits(&bytes).ok_or("the metadata has no digest")?;
-        let digest = digest(&bytes, &digits);
+        let digits = digest::digits(&bytes).ok_or("the metadata has no digest")?;
+        let digest = digest::of(&bytes, &digits);
         bytes[digits].copy_from_slice(digest.as_bytes());
         Ok(bytes)
     }
@@ -87,25 +87,6 @@ impl Content {
         let bytes = self.to_bytes().map_err(|e| ReadError::new(path, e))?;
         crate::whole::write(path, &bytes).map_err(|e| ReadError::new(path, e))
     }
-}
-
-/// Hexadecimal digits of a digest.
-const DIGITS: usize = 64;
-
-/// Where the digits stand: the metadata is JSON in a string of the header's JSON, and the header begins with it.
-fn digits(bytes: &[u8]) -> Option<Range<usize>> {
-    let before = br#"\"digest\":\""#;
-    let from = bytes.windows(before.len()).position(|w| w == before)? + before.len();
-    (from + DIGITS <= bytes.len()).then_some(from..from + DIGITS)
-}
-
-/// SHA-256 in hexadecimal, as if the digits were zeros.
-fn digest(bytes: &[u8], digits: &Range<usize>) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(&bytes[..digits.start]);
-    hasher.update([b'0'; DIGITS]);
-    hasher.update(&bytes[digits.end..]);
-    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// An opened bundle. Stored tensors stay in the mapped file.
@@ -146,9 +127,6 @@ impl Bundle {
         }
         let Metadata { digest, card, .. } = serde_json::from_str(told).map_err(|e| fail(&format!("{foreign}: {e}")))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| fail(&format!("damaged: {e}")))?;
-        if digits(bytes).is_none_or(|d| bytes[d.clone()] != *digest.as_bytes() || self::digest(bytes, &d) != digest) {
-            return Err(fail(&"damaged or altered: its digest does not fit its content"));
-        }
         let mut table = BTreeMap::new();
         let origin = map.bytes().as_ptr().addr();
         for (name, view) in file.iter() {
@@ -165,12 +143,27 @@ impl Bundle {
             let view = file.tensor(name).map_err(|_| fail(&format!("{foreign}: it has no `{name}`")))?;
             String::from_utf8(view.data().to_vec()).map_err(|_| fail(&format!("damaged: `{name}` is not text")))
         };
-        let (plan, spec) = (text(PLAN)?, text(SPEC)?);
-        let plan = uad_plan::parse(&plan).map_err(|e| fail(&format!("its plan does not parse: {e}")))?;
-        let plan = uad_plan::verify(plan).map_err(|v| {
-            let first = v.first().map_or(String::new(), ToString::to_string);
-            fail(&format!("its plan is not valid: {first}"))
-        })?;
+        let plan = || {
+            let plan = uad_plan::parse(&text(PLAN)?).map_err(|e| fail(&format!("its plan does not parse: {e}")))?;
+            uad_plan::verify(plan).map_err(|v| {
+                let first = v.first().map_or(String::new(), ToString::to_string);
+                fail(&format!("its plan is not valid: {first}"))
+            })
+        };
+        let fits = || {
+            digest::digits(bytes)
+                .is_some_and(|d| bytes[d.clone()] == *digest.as_bytes() && digest::of(bytes, &d) == digest)
+        };
+        // Read while the digest is made, believed after.
+        let (fits, plan) = std::thread::scope(|s| {
+            let made = std::thread::Builder::new().spawn_scoped(s, fits);
+            let plan = plan();
+            (made.ok().and_then(|m| m.join().ok()).unwrap_or_else(fits), plan)
+        });
+        if !fits {
+            return Err(fail(&"damaged or altered: its digest does not fit its content"));
+        }
+        let (plan, spec) = (plan?, text(SPEC)?);
         let bundle = Bundle { path: path.to_owned(), range, card, digest, plan, spec, table, map };
         bundle.check_stored()?;
         Ok(bundle)

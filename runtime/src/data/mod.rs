@@ -4,10 +4,12 @@
 //! names it. Invariants: no file makes it panic or take memory beyond [`image::MOST_PIXELS`]; results equal what PIL and
 //! torchvision give for the same pixels. Imports: nothing of this project.
 
+pub mod defect;
 pub mod files;
 pub mod foreign;
 pub mod image;
 pub mod pipeline;
+pub mod procedural;
 pub mod resize;
 pub mod texture;
 

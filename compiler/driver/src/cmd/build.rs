@@ -80,8 +80,21 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         weights::load(&mut stored, compiled, argument)?;
     }
     let given: Vec<String> = stored.keys().cloned().collect();
-    weights::initialise(compiled, args.seed, &mut stored)?;
-    let plan = compiled.plan("score", &[])?;
+    // The first values and the plan do not need each other.
+    let (drawn, plan) = std::thread::scope(|s| {
+        let thread = std::thread::Builder::new().stack_size(crate::STACK);
+        let plan = thread.spawn_scoped(s, || compiled.plan("score", &[]));
+        let drawn = weights::initialise(compiled, args.seed, &mut stored);
+        let plan = match plan.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(plan)) => plan,
+            // The hook has said what happened.
+            Ok(Err(_)) => Err(Failure::Fault("the compiler broke off".to_owned())),
+            Err(_) => compiled.plan("score", &[]),
+        };
+        (drawn, plan)
+    });
+    drawn?;
+    let plan = plan?;
     let user: Vec<(String, String)> = compiled.files.files.iter().filter(|f| is_user(&f.0)).cloned().collect();
     let is_given = |path: &str| given.binary_search_by(|g| g.as_str().cmp(path)).is_ok();
     let card = v1::Card {
@@ -96,8 +109,11 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         files: user.iter().map(|f| f.0.clone()).collect(),
     };
     let text = plan.to_string();
-    let mut engine = Engine::new(plan, Arc::new(InMemory::of(&stored)), &args::Engine::default());
+    let stored = Arc::new(InMemory(stored));
+    let mut engine = Engine::new(plan, stored.clone(), &args::Engine::default());
     let (probe_inputs, probe_outputs) = probe(&mut engine, &card)?;
+    drop(engine);
+    let stored = Arc::into_inner(stored).ok_or_else(|| Failure::Fault("the weights are still in use".to_owned()))?.0;
     let spec = compiled::joined(&user);
     let content = Content { card, plan: text, spec, stored, probe_inputs, probe_outputs };
     Ok(Built { content, given: given.len() })
@@ -120,7 +136,7 @@ fn step(s: &LoaderStep) -> v1::Step {
 
 /// Is this text the user's, not the library's or that of `--set`?
 fn is_user(name: &str) -> bool {
-    !name.starts_with("stdlib/") && !name.starts_with('<')
+    !name.starts_with("stdlib/") && name != "--set"
 }
 
 /// A stage is done where files gave all that it would train.
@@ -171,5 +187,5 @@ pub fn sizes(engine: &Engine, entry: &str, batch: i64, given: &[(String, i64)]) 
 pub fn seeded(compiled: &Compiled, seed: u64) -> Done<Arc<dyn StoredBytes>> {
     let mut stored = Tensors::new();
     weights::initialise(compiled, seed, &mut stored)?;
-    Ok(Arc::new(InMemory::of(&stored)))
+    Ok(Arc::new(InMemory(stored)))
 }

@@ -8,7 +8,7 @@ use uad_compiler::diag::Severity;
 use uad_compiler::model::StoredInfo;
 
 use crate::args::Check;
-use crate::compiled::{Checked, Feed, look_at};
+use crate::compiled::{Checked, look_at_all};
 use crate::failure::{Done, Failure};
 use crate::render;
 use crate::terminal::{Look, count, err, grouped, out};
@@ -17,7 +17,7 @@ use crate::terminal::{Look, count, err, grouped, out};
 pub fn run(args: &Check) -> Done {
     let (mut bad, mut reports) = (false, Vec::new());
     for spec in &args.specs {
-        let checked = match look_at(spec, &args.choice, Feed::new()) {
+        let checked = match look_at_all(spec, &args.choice) {
             Ok(c) => c,
             Err(e) if args.specs.len() > 1 && !args.json => {
                 bad = true;
@@ -43,7 +43,10 @@ pub fn run(args: &Check) -> Done {
 }
 
 fn report(checked: &Checked, paths: bool) -> Value {
-    let mut value = render::to_json(&checked.found, &checked.files.files);
+    let name = checked.files.files.first().map_or("", |f| f.0.as_str());
+    let ok = !checked.found.iter().any(|d| d.severity == Severity::Error);
+    let found = render::to_json(&checked.found, &checked.files.files);
+    let mut value = json!({ "spec": name, "ok": ok, "diagnostics": found });
     if let (true, Some(model), Some(object)) = (paths, &checked.model, value.as_object_mut()) {
         let one =
             |s: &StoredInfo| json!({ "path": s.path, "type": s.ty.to_string(), "kind": kind(s), "frozen": s.frozen });

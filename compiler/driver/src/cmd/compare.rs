@@ -219,7 +219,7 @@ impl Comparison<'_> {
         let traced: Vec<String> = wanted.filter_map(|f| pairs.get(f).map(|p| p.0.clone())).collect();
         let stored = self.stored()?;
         let plan = self.compiled.plan("score", &traced)?;
-        let mut engine = Engine::new(plan, Arc::new(InMemory::of(&stored)), &self.args.engine);
+        let mut engine = Engine::new(plan, Arc::new(InMemory(stored)), &self.args.engine);
         let values = engine.call("score", given)?;
         let known: Vec<&str> = pairs.keys().map(String::as_str).collect();
         let mut rows = Vec::new();

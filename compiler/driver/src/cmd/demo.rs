@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use clap::Parser;
-use uad_runtime::data::texture::texture;
+use uad_runtime::data::defect::{Defect, picture};
+use uad_runtime::data::texture::Surface;
 use uad_runtime::heatmap::write_png;
 
 use crate::args::{Args, Demo};
@@ -18,9 +19,10 @@ use crate::terminal::{Look, err};
 pub fn run(args: &Demo) -> Done {
     let folder = &args.out;
     std::fs::create_dir_all(folder).map_err(|e| Failure::file("create", folder, e))?;
-    for (name, defect) in [("whole.png", false), ("scratched.png", true)] {
+    let wood = Surface::of(2).sample(7);
+    for (name, defect) in [("whole.png", None), ("scratched.png", Some((Defect::Scratch, 7)))] {
         let path = folder.join(name);
-        write_png(&texture(320, 7, defect), &path).map_err(|e| Failure::file("write", &path, e))?;
+        write_png(&picture(&wood, 320, defect).0, &path).map_err(|e| Failure::file("write", &path, e))?;
     }
     let at = |name: &str| folder.join(name).display().to_string();
     let spec = uad_compiler::library::SPECS.iter().find(|s| s.0 == "uniad");
