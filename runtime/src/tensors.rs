@@ -15,7 +15,7 @@ use uad_plan::tensor::{Data, Tensor};
 
 use crate::data::ReadError;
 use crate::data::foreign::contained;
-use crate::device::memory::FileMap;
+use crate::device::memory::{FileMap, fits};
 
 /// An opened file of named tensors.
 pub struct TensorFile {
@@ -163,6 +163,16 @@ fn torch_element(d: pytorch_reader::DType) -> Result<Element, String> {
 fn convert(from: Element, shape: &[usize], bytes: &[u8]) -> Result<Tensor, String> {
     fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
         bytes.as_chunks::<N>().0.iter().copied()
+    }
+    let one = match from {
+        Element::F64 | Element::I64 => 8,
+        Element::F32 | Element::I32 => 4,
+        Element::F16 | Element::BF16 | Element::I16 => 2,
+        Element::I8 | Element::U8 | Element::Bool => 1,
+    };
+    // Files may have holes, and so be longer than any memory.
+    if !fits((bytes.len() / one).saturating_mul(4)) {
+        return Err(format!("no memory for a tensor of shape {shape:?}"));
     }
     let data = match from {
         Element::F32 => Data::F32(words(bytes).map(f32::from_le_bytes).collect()),

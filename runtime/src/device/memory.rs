@@ -46,13 +46,29 @@ impl Memory {
 }
 
 /// Would the machine give so many bytes now? Containers end the process where it does not, so sizes that users choose are asked
-/// for first.
+/// for first. Systems that promise more than they have are asked what they have.
 pub fn fits(bytes: usize) -> bool {
+    if bytes > SMALL && available().is_some_and(|most| bytes > most) {
+        return false;
+    }
     let mut asked: Vec<u8> = Vec::new();
     let given = asked.try_reserve_exact(bytes).is_ok();
     // Else the optimiser may leave out an allocation that nobody reads.
     std::hint::black_box(&mut asked);
     given
+}
+
+/// Not worth asking the system about.
+const SMALL: usize = 64 << 20;
+
+/// Bytes that Linux could give, swap included.
+fn available() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let row = |name: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+        line.trim_end_matches("kB").trim().parse::<usize>().ok()
+    };
+    row("MemAvailable:")?.checked_add(row("SwapFree:").unwrap_or(0))?.checked_mul(1024)
 }
 
 /// A file in memory, read only, loaded page by page as it is touched.
