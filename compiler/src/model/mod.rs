@@ -4,6 +4,7 @@
 //! inlined with their parameters known; nothing is solved backwards; work is bounded; one mistake gives one message.
 //! Imports: the grammar, diagnostics, graphs, sources.
 
+mod becomes;
 mod body;
 mod builtin;
 mod call;

@@ -174,13 +174,7 @@ impl<'a> Ev<'a> {
     }
 
     /// A setting that the step itself calls: it is kept for [`Ev::train`], and shown as a rule.
-    fn step_function(
-        &mut self,
-        name: &str,
-        v: Value<'a>,
-        place: Place,
-        with: &mut Functions<'a>,
-    ) -> R<Static> {
+    fn step_function(&mut self, name: &str, v: Value<'a>, place: Place, with: &mut Functions<'a>) -> R<Static> {
         let shown = match &v {
             Value::Func(f) => Static::Rule(
                 RuleInfo::of(f).unwrap_or(RuleInfo { name: self.text(place).to_string(), args: Vec::new() }),
