@@ -493,6 +493,9 @@ pub struct Bench {
     /// Values of further open dims: `--dim n=100`
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub dim: Vec<(String, String)>,
+    /// What to measure: `score`, or of a spec the step of a stage
+    #[arg(long, value_name = "STAGE", default_value = "score")]
+    pub entry: String,
     /// Print the time of every kernel
     #[arg(long)]
     pub profile: bool,
