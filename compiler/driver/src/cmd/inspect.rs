@@ -114,7 +114,8 @@ fn text_of(bundle: &Bundle, stored: &[Stored]) {
         .into_iter()
         .map(|(kind, (n, values, size))| format!("{}, {} values, {}", count(n, kind), grouped(values), bytes(size)));
     let largest = stored.iter().take(LARGEST).map(|s| look.dim(&format!("{} {}", s.path, s.text)));
-    row("stored", &kinds.chain(largest).collect::<Vec<_>>().join("\n"));
+    let told: Vec<String> = kinds.chain(largest).collect();
+    row("stored", &if told.is_empty() { "nothing".to_owned() } else { told.join("\n") });
     if !card.weights.is_empty() {
         row("weights from", &card.weights.join("\n"));
     }
