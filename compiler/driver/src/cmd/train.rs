@@ -322,6 +322,8 @@ fn finish(subject: &Subject, args: &Train, job: &Job, mut values: Tensors, done:
     for s in &mut card.stages {
         s.done |= done.iter().any(|d| d.stage == s.name);
     }
+    // It was of the scores before.
+    card.calibration = None;
     let set = job.samples.set();
     card.training.push(v1::Training {
         data: args.data.display().to_string(),
