@@ -5,7 +5,6 @@
 //! refused with what differs. Imports: tensors, whole files.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};

@@ -30,6 +30,8 @@ pub(super) struct Session<'j, 't> {
     log: PathBuf,
     saved: Instant,
     tell: &'t mut dyn FnMut(Event<'_>),
+    /// The last checkpoint could not be written, which was said.
+    failed: bool,
     /// Finding a fault: nothing is told or saved.
     quiet: bool,
 }
@@ -57,10 +59,15 @@ impl Session<'_, '_> {
 
     /// Writes a checkpoint. Where that fails the one before stays, and the run goes on.
     pub(super) fn save(&mut self, position: &Position, now: checkpoint::Views<'_>, best: &Tensors) {
-        if let Err(e) = self.try_save(position, now, best) {
-            let path = checkpoint::path(&self.job.folder);
-            let text = format!("{}: {e}; the checkpoint before it stays, the run goes on", path.display());
-            self.tell(Event::Warning(text));
+        match self.try_save(position, now, best) {
+            Ok(()) => self.failed = false,
+            Err(e) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    let path = checkpoint::path(&self.job.folder);
+                    let text = format!("{}: {e}; the checkpoint before it stays, the run goes on", path.display());
+                    self.tell(Event::Warning(text));
+                }
+            }
         }
     }
 
@@ -180,6 +187,7 @@ pub fn run(
         log,
         saved: Instant::now(),
         tell,
+        failed: false,
         quiet: false,
     };
     let mut detector = values;
