@@ -14,3 +14,4 @@ pub mod model;
 pub mod names;
 pub mod pass;
 pub mod source;
+mod split;

@@ -24,6 +24,8 @@ texts! {
     "resnet50.torchvision"
     "resnet50_v2.gluon"
     "squeezenet1_1.gluon"
+    "squeezenet1_1.torchvision"
+    "surface_net.uad"
     "vit_b16.timm"
     "vit_s16.timm"
     "vit_ti16.timm"
@@ -33,7 +35,21 @@ texts! {
 texts! {
     /// Specs: name and text.
     SPECS, "specs", ".uad":
+    "draem"
     "encoders"
+    "fader"
+    "hetnet"
+    "mmae_ecg"
+    "onenip"
+    "padim"
+    "patchcore"
+    "pbas"
+    "pnas3d"
+    "pradot"
+    "rd4ad"
+    "simplenet"
+    "stfpm"
+    "surfaces"
     "uniad"
 }
 

@@ -111,8 +111,9 @@ fn values(name: &str, dtype: DType, shape: &[Dim], dims: &Binding) -> Tensor {
         (state >> 33) as f64 / f64::from(1u32 << 30) - 1.0
     });
     let count = shape.iter().product();
-    Tensor::from_f64(dtype, &shape, values.take(count).map(|v| if dtype == DType::F32 { v } else { v.abs() }))
-        .expect("a tensor")
+    // Counts of steps, and means of squares, are not negative.
+    let signed = dtype == DType::F32 && !name.starts_with('@') && !name.ends_with(".v");
+    Tensor::from_f64(dtype, &shape, values.take(count).map(|v| if signed { v } else { v.abs() })).expect("a tensor")
 }
 
 #[test]

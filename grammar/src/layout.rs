@@ -1,7 +1,7 @@
 //! The layout pass: which newlines end a statement, where comments are, which brackets belong together.
 //!
-//! In: source text. Out: [`Layout`], whose text has the same bytes at the same places except that comments are blank
-//! and a newline that ends nothing is a space. Invariants: linear time, no recursion; brackets of the new text are
+//! In: source text. Out: [`Layout`], whose text has the same bytes at the same places except that comments are blank,
+//! and that tabs and newlines that end nothing are spaces. Invariants: linear time, no recursion; brackets of the new text are
 //! balanced and nest at most [`MAX_NESTING`] deep; U+0002 stands where a bracket was that has been reported.
 //! Imports: the tree's spans and the error type.
 
@@ -135,7 +135,11 @@ impl Scanner<'_> {
         }
         while self.at < self.bytes.len() {
             match self.bytes[self.at] {
-                b' ' | b'\t' | b'\r' => self.at += 1,
+                b' ' => self.at += 1,
+                b'\t' | b'\r' => {
+                    self.out.text[self.at] = b' ';
+                    self.at += 1;
+                }
                 b'\n' => {
                     self.out.text[self.at] = b' ';
                     self.pending.get_or_insert(self.at);
@@ -184,6 +188,7 @@ impl Scanner<'_> {
             self.close_before(start);
         }
         if let Some(newline) = self.pending.take()
+            && !self.opens_instead(newline, start)
             && self.newline_ends(start)
         {
             self.out.text[newline] = b'\n';
@@ -229,6 +234,31 @@ impl Scanner<'_> {
         let rest = &self.bytes[start..];
         let length = rest.iter().position(|&b| !is_letter(b)).unwrap_or(rest.len());
         &self.source[start..start + length]
+    }
+
+    /// A line that is only the head of a body, before one that is not its brace: the newline stands for the brace.
+    fn opens_instead(&mut self, newline: usize, next: usize) -> bool {
+        let from = self.source[..self.last_end].rfind('\n').map_or(0, |n| n + 1);
+        let line = self.source[from..self.last_end].trim_start();
+        let mut words = line.split_ascii_whitespace();
+        let inside = match (words.next(), words.next(), words.next()) {
+            (Some("score"), None, None) => true,
+            (Some("stage"), Some(name), None) if name.bytes().all(is_letter) => true,
+            (Some("detector"), Some(name), None) if name.bytes().all(is_letter) => false,
+            _ => return false,
+        };
+        let fits = if inside { self.stack.last().is_some_and(|o| o.byte == b'{') } else { self.stack.is_empty() };
+        let outside = ITEM_WORDS.contains(&self.word_at(next)) || self.bytes[next] == b'@';
+        if !fits || outside || b"{}=".contains(&self.bytes[next]) || self.stack.len() >= MAX_NESTING {
+            return false;
+        }
+        let span = Span::new(self.last_end - line.len(), self.last_end);
+        let error = SyntaxError::new(span, format!("`{line}` without `{{`"), "its body begins after this");
+        self.out.errors.push(error.help(format!("write `{line} {{`")));
+        self.out.text[newline] = b'{';
+        self.mark(newline, Mark::Begin);
+        self.stack.push(Opened { byte: b'{', at: newline, muted: false });
+        true
     }
 
     /// Whether a newline between the last token and the one at `next` ends a statement.

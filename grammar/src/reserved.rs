@@ -11,13 +11,21 @@ pub(crate) const RESERVED: [&str; 37] = [
 
 #[cfg(test)]
 mod tests {
+    use pest::Parser;
+
     use super::RESERVED;
+    use crate::rules::{Grammar, Rule};
 
     #[test]
     fn the_grammar_reserves_the_same_words() {
-        let grammar = include_str!("../uad.pest");
-        let rule = grammar.split("reserved = _{").nth(1).and_then(|rest| rest.split('}').next()).unwrap_or("");
-        let words: Vec<&str> = rule.split('"').skip(1).step_by(2).collect();
-        assert_eq!(words, RESERVED);
+        let is_name = |word: &str| Grammar::parse(Rule::name, word).is_ok_and(|p| p.as_str() == word);
+        for word in RESERVED {
+            assert!(!is_name(word), "{word}");
+            assert!(is_name(&format!("{word}s")), "{word}s");
+        }
+        let words = include_str!("../uad.pest").split('"').skip(1).step_by(2);
+        for word in words.filter(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphabetic())) {
+            assert_eq!(is_name(word), !RESERVED.contains(&word), "{word}");
+        }
     }
 }

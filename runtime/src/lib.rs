@@ -4,8 +4,12 @@
 //! opened makes it panic; running a bound entry allocates nothing. Imports: `uad-plan`, `uad-kernels`.
 
 pub mod bundle;
+pub mod calibrate;
 pub mod data;
 pub mod device;
 pub mod heatmap;
+pub mod learn;
+pub mod metrics;
+pub mod report;
 pub mod tensors;
 pub mod whole;

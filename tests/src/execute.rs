@@ -101,10 +101,11 @@ pub fn reference(bound: &Bound, given: &Given) -> Result<Tensors, String> {
 }
 
 /// Values of stored tensors, as the executor reads them.
-struct Kept(BTreeMap<String, (usize, Vec<u8>)>);
+pub struct Kept(BTreeMap<String, (usize, Vec<u8>)>);
 
 impl Kept {
-    fn new(stored: &Tensors) -> Kept {
+    /// Copies, on boundaries that every element type fits.
+    pub fn new(stored: &Tensors) -> Kept {
         let aligned = |t: &Tensor| {
             let bytes = t.to_bytes();
             let mut room = vec![0u8; bytes.len() + 64];

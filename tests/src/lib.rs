@@ -6,6 +6,7 @@
 
 pub mod derived;
 pub mod execute;
+pub mod stages;
 
 use std::path::{Path, PathBuf};
 

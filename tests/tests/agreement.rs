@@ -63,13 +63,13 @@ const THOROUGH: u64 = 48;
 fn due(seed: u64, variant: usize, of: usize) -> bool {
     // All passes fused, and no passes with one operation a kernel, which stand first and in the middle.
     let always = variant == 0 || variant == of / 2 + 1;
-    seed % THOROUGH == 0 || always || seed % of as u64 == variant as u64
+    seed.is_multiple_of(THOROUGH) || always || seed % of as u64 == variant as u64
 }
 
 /// The instruction sets that a seed runs on.
 fn isas(seed: u64) -> Vec<Isa> {
     let all = Isa::all();
-    if seed % THOROUGH == 0 { all } else { vec![all[seed as usize % all.len()]] }
+    if seed.is_multiple_of(THOROUGH) { all } else { vec![all[seed as usize % all.len()]] }
 }
 
 /// What a run counts.
@@ -143,7 +143,7 @@ fn compare(seed: u64, pools: &[Arc<Pool>], counts: &Counts) -> Result<(), String
         for isa in isas(seed) {
             let mut first = None;
             // Threads matter to large kernels most, which are fused ones.
-            let several = variant.fuse || seed % THOROUGH == 0;
+            let several = variant.fuse || seed.is_multiple_of(THOROUGH);
             for pool in &pools[..if several { pools.len() } else { 1 }] {
                 let got = computed(&bound, &given, isa, pool).map_err(&wrong)?;
                 counts.runs.fetch_add(1, Ordering::Relaxed);

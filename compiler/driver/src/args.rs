@@ -39,10 +39,14 @@ pub enum Command {
     Emit(Emit),
     /// Score images, folders of them, or tensors
     Run(Run),
-    /// Train a detector (not in this version)
-    Train(Later),
-    /// Evaluate a detector on labelled data (not in this version)
-    Eval(Later),
+    /// Train a detector: run its stages over a folder of normal data
+    Train(Train),
+    /// Learn from normal samples where normal ends, and write it into the bundle
+    Calibrate(Calibrate),
+    /// Evaluate a detector on labelled data
+    Eval(Eval),
+    /// Say what a bundle holds
+    Inspect(Inspect),
     /// Compare with another implementation's dump, tensor by tensor
     Compare(Compare),
     /// Replay the probe tensors that are stored in a bundle
@@ -64,6 +68,7 @@ impl Command {
             Command::Compare(c) => c.json,
             Command::Verify(c) => c.json,
             Command::Bench(c) => c.json,
+            Command::Inspect(c) => c.json,
             Command::Doctor(c) => c.json,
             Command::Demo(_)
             | Command::New(_)
@@ -71,6 +76,7 @@ impl Command {
             | Command::Build(_)
             | Command::Emit(_)
             | Command::Train(_)
+            | Command::Calibrate(_)
             | Command::Eval(_)
             | Command::Explain(_) => false,
         }
@@ -83,7 +89,7 @@ pub struct Choice {
     /// Which detector of the file; needed where it has several that are not variants of the first
     #[arg(long, value_name = "NAME")]
     pub detector: Option<String>,
-    /// Set a parameter or slot, as in a variant: `--set hidden=384`
+    /// Set a parameter, a slot or a stage's setting, as in a variant: `--set hidden=384`, `--set train.epochs=10`
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub set: Vec<(String, String)>,
 }
@@ -266,6 +272,8 @@ pub struct Run {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     #[command(flatten)]
+    pub judge: Judge,
+    #[command(flatten)]
     pub engine: Engine,
     /// Take inputs by their names in the spec from this file
     #[arg(long, value_name = "IN.safetensors", requires = "output")]
@@ -281,12 +289,154 @@ pub struct Run {
     pub trace: Vec<String>,
 }
 
-/// `uadc train`, `uadc eval`
+/// `uadc train`
 #[derive(Debug, Group)]
-pub struct Later {
-    /// Anything
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub rest: Vec<String>,
+pub struct Train {
+    /// The spec, or a bundle whose stages have not all run
+    #[arg(value_name = "SPEC|F.uadx")]
+    pub spec: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// A folder in the MVTec layout, one of such folders, a plain folder of normal images, or a CSV manifest
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Foreign weights, with the names file that maps them, as for `build`
+    #[arg(long, value_name = "FILE[:MAP]")]
+    pub weights: Vec<String>,
+    /// The bundle to write; default: the detector's name with .uadx, or the bundle that is trained
+    #[arg(short, long, value_name = "F.uadx")]
+    pub output: Option<PathBuf>,
+    /// The seed of first weights, of the order of samples and of all draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Go on where a run was stopped or killed: the result has the same bits as without a stop
+    #[arg(long, conflicts_with = "restart")]
+    pub resume: bool,
+    /// Begin again although a stopped run could go on
+    #[arg(long)]
+    pub restart: bool,
+    /// Passes over the data of stages with a loss, in place of what the spec says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: Option<u32>,
+    /// Samples in a batch of stages with a loss, in place of what the spec says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
+    /// Part of the training samples that is held out for validation; default: a tenth where a stage needs it
+    #[arg(long, value_name = "PART", value_parser = part)]
+    pub validation: Option<f64>,
+    /// Leave out images that cannot be read, instead of refusing to begin
+    #[arg(long)]
+    pub skip_broken: bool,
+    /// Where checkpoints, features and the log are kept; default: the bundle's name with .train
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// Seconds between two checkpoints; 0: after every step
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub checkpoint: u32,
+    /// Worker threads; default: one per core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// Where normal ends, other than the bundle says.
+#[derive(Clone, Debug, Default, Group)]
+pub struct Judge {
+    /// Judge samples by this score instead of the calibrated one
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true, conflicts_with = "false_alarm_rate")]
+    pub threshold: Option<f32>,
+    /// Mark pixels above this value of the map instead of the calibrated one
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, conflicts_with = "false_alarm_rate")]
+    pub map_threshold: Option<f32>,
+    /// Move the thresholds to where this part of normal samples gives an alarm
+    #[arg(long, value_name = "PART", value_parser = rate)]
+    pub false_alarm_rate: Option<f64>,
+}
+
+impl Judge {
+    /// Was anything given?
+    pub fn moves(&self) -> bool {
+        self.threshold.is_some() || self.map_threshold.is_some() || self.false_alarm_rate.is_some()
+    }
+}
+
+/// How a threshold is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// By counting where enough normal scores lie above, else by a fitted tail
+    #[default]
+    Auto,
+    /// By counting
+    Quantile,
+    /// By a generalised Pareto distribution of the highest tenth
+    Pareto,
+    /// By a Gumbel distribution of all scores
+    Gumbel,
+}
+
+/// `uadc calibrate`
+#[derive(Debug, Group)]
+pub struct Calibrate {
+    /// The bundle
+    pub bundle: PathBuf,
+    /// A data set: folders in the MVTec layout, a plain folder of normal images, or a CSV manifest
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Take normal samples of this split: `calibration`, `validation`, `train` or `test`; default: the first that is there
+    #[arg(long, value_name = "NAME")]
+    pub split: Option<String>,
+    /// The part of normal samples that may give an alarm
+    #[arg(long, value_name = "PART", default_value_t = 0.01, value_parser = rate)]
+    pub false_alarm_rate: f64,
+    /// How the threshold is found
+    #[arg(long, value_enum, default_value_t = Method::Auto)]
+    pub method: Method,
+    /// The bundle to write; default: the same
+    #[arg(short, long, value_name = "F.uadx")]
+    pub output: Option<PathBuf>,
+    /// Images per call
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    #[command(flatten)]
+    pub engine: Engine,
+}
+
+/// `uadc eval`
+#[derive(Debug, Group)]
+pub struct Eval {
+    /// The bundle
+    pub bundle: PathBuf,
+    /// A data set with labelled test samples: folders in the MVTec layout, or a CSV manifest
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Write a report: one HTML file that needs nothing else
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Write all figures and the score of every sample
+    #[arg(long, value_name = "FILE.json")]
+    pub json: Option<PathBuf>,
+    /// Write the heat map of every sample into this folder
+    #[arg(long, value_name = "DIR")]
+    pub maps: Option<PathBuf>,
+    /// The false positive rate up to which AUPRO integrates
+    #[arg(long, value_name = "FPR", default_value_t = 0.3, value_parser = limit)]
+    pub limit: f64,
+    /// Images per call
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    #[command(flatten)]
+    pub judge: Judge,
+    #[command(flatten)]
+    pub engine: Engine,
+}
+
+/// `uadc inspect`
+#[derive(Debug, Group)]
+pub struct Inspect {
+    /// The bundle
+    pub bundle: PathBuf,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `uadc compare`
@@ -343,6 +493,9 @@ pub struct Bench {
     /// Values of further open dims: `--dim n=100`
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub dim: Vec<(String, String)>,
+    /// What to measure: `score`, or of a spec the step of a stage
+    #[arg(long, value_name = "STAGE", default_value = "score")]
+    pub entry: String,
     /// Print the time of every kernel
     #[arg(long)]
     pub profile: bool,
@@ -366,6 +519,21 @@ pub struct Doctor {
     /// One JSON object on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number from 0 to 1".to_owned())?;
+    if (0.0..1.0).contains(&value) { Ok(value) } else { Err("expected a number from 0 to below 1".to_owned()) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|v| *v > 0.0 && *v < 1.0);
+    value.ok_or_else(|| "expected a number above 0 and below 1".to_owned())
+}
+
+fn limit(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|v| *v > 0.0 && *v <= 1.0);
+    value.ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

@@ -123,6 +123,18 @@ impl Compiled {
         self.plan_of(&[graph])
     }
 
+    /// The plan of a stage: its entries in the order of a pass.
+    pub fn stage_plan(&self, stage: &str) -> Done<Verified<Plan<Dim>>> {
+        let Some(info) = self.model.stages.iter().find(|s| s.name == stage) else {
+            let names = self.model.stages.iter().map(|s| s.name.as_str());
+            let help = uad_compiler::diag::nearest::did_you_mean(stage, names.clone())
+                .unwrap_or_else(|| format!("it has {}", names.collect::<Vec<_>>().join(", ")));
+            return Err(Failure::input(format!("`{}` has no stage `{stage}`", self.model.name)).help(help));
+        };
+        let graphs: Vec<Graph> = info.entries().map(|e| self.graph(e).cloned()).collect::<Done<_>>()?;
+        self.plan_of(&graphs)
+    }
+
     /// The plan of these graphs.
     pub fn plan_of(&self, graphs: &[Graph]) -> Done<Verified<Plan<Dim>>> {
         let options = CompileOptions::default();
@@ -162,14 +174,11 @@ fn parted(spec: &str) -> Vec<(String, String)> {
     files
 }
 
-/// The spec of a bundle compiled again, with these values as further outputs of `score`.
-pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
+/// The spec of a bundle compiled again.
+pub fn of_bundle(bundle: &Bundle) -> Done<Compiled> {
     let files = parted(&bundle.spec);
     let Some((name, text)) = files.first().cloned() else {
-        return Err(Failure::input(format!(
-            "{} keeps no spec, so nothing inside can be traced",
-            bundle.path().display()
-        )));
+        return Err(Failure::input(format!("{} keeps no spec", bundle.path().display())));
     };
     let set = bundle.card.params.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     let choice = Choice { detector: Some(bundle.card.detector.clone()), set };
@@ -178,5 +187,10 @@ pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
         err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
         return Err(Failure::input("the spec in the bundle does not compile with this version; build it again"));
     }
-    show(Checked { found: Vec::new(), ..checked })?.plan("score", trace)
+    show(Checked { found: Vec::new(), ..checked })
+}
+
+/// The same, with these values as further outputs of `score`.
+pub fn traced(bundle: &Bundle, trace: &[String]) -> Done<Verified<Plan<Dim>>> {
+    of_bundle(bundle)?.plan("score", trace)
 }

@@ -1,7 +1,7 @@
 //! Calling entries of a plan with tensors, on the device that was asked for.
 //!
 //! In: a plan, stored tensors, inputs by name. Out: outputs by name. Invariants: open dims take their values from the shapes of the
-//! inputs; an entry is bound and compiled once per set of values; what is missing or misshapen is named.
+//! inputs and of stored tensors; an entry is bound and compiled once per set of values; what is missing or misshapen is named.
 //! Imports: args, failure; plan, kernels, runtime.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,10 @@ pub struct InMemory(pub BTreeMap<String, Tensor>);
 impl StoredBytes for InMemory {
     fn bytes(&self, path: &str) -> Option<&[u8]> {
         self.0.get(path).map(Tensor::as_bytes)
+    }
+
+    fn shape(&self, path: &str) -> Option<Vec<usize>> {
+        self.0.get(path).map(|t| t.shape().to_vec())
     }
 }
 
@@ -52,6 +56,14 @@ struct InBundle(Bundle);
 impl StoredBytes for InBundle {
     fn bytes(&self, path: &str) -> Option<&[u8]> {
         self.0.stored(path)
+    }
+
+    fn shape(&self, path: &str) -> Option<Vec<usize>> {
+        self.0.shape(path).map(<[usize]>::to_vec)
+    }
+
+    fn release(&self) {
+        self.0.release();
     }
 }
 
@@ -113,7 +125,39 @@ impl Engine {
                 }
             }
         }
+        self.of_stored(entry, &mut binding)?;
         Ok(binding)
+    }
+
+    /// Values of the open dims of an entry's stored tensors.
+    pub fn stored_dims(&self, entry: &str) -> Done<Binding> {
+        let mut binding = Binding::new();
+        self.of_stored(self.entry(entry)?, &mut binding)?;
+        Ok(binding)
+    }
+
+    /// Values of the open dims of stored tensors.
+    fn of_stored(&self, entry: &Entry<Dim>, binding: &mut Binding) -> Done {
+        for buffer in entry.buffers.iter().filter(|b| b.kind == BufferKind::Stored) {
+            if buffer.shape.iter().all(|d| d.as_int().is_some()) {
+                continue;
+            }
+            let Some(shape) = self.stored.shape(&buffer.name) else {
+                return Err(Failure::input(format!("`{}` has no value: no stage has made it yet", buffer.name)));
+            };
+            for (dim, have) in buffer.shape.iter().zip(shape) {
+                let Some(name) = dim.as_name() else { continue };
+                let have = have as i64;
+                let known = *binding.entry(name.to_owned()).or_insert(have);
+                if known != have {
+                    let path = &buffer.name;
+                    return Err(Failure::input(format!(
+                        "`{name}` is {known}, and {have} in the stored tensor `{path}`"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Binds an entry to values of its open dims.

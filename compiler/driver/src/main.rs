@@ -11,8 +11,11 @@ mod engine;
 mod failure;
 mod progress;
 mod render;
+mod scorer;
 mod source;
 mod terminal;
+mod testing;
+mod training;
 mod weights;
 
 use std::ffi::OsString;
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
 fn words() -> Vec<OsString> {
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let Some(own) = std::env::current_exe().ok().filter(|own| exe::carries_bundle(own)) else { return words };
-    let command = words.get(1).filter(|w| ["bench", "verify", "run"].iter().any(|c| w == c)).cloned();
+    let command = words.get(1).filter(|w| ["bench", "verify", "run", "inspect"].iter().any(|c| w == c)).cloned();
     if command.is_some() {
         words.remove(1);
     }
@@ -68,6 +71,10 @@ fn words() -> Vec<OsString> {
 
 /// Says what broke and where, in three lines.
 fn report_fault(info: &PanicHookInfo<'_>) {
+    // Whoever called a foreign reader gets an error instead.
+    if std::thread::current().name() == Some(uad_runtime::data::foreign::THREAD) {
+        return;
+    }
     let payload = info.payload();
     let message = payload
         .downcast_ref::<&str>()

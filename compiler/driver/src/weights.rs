@@ -14,6 +14,7 @@ use uad_compiler::model::StoredInfo;
 use uad_compiler::names::{Names, cover};
 use uad_plan::tensor::{Tensor, elements};
 use uad_runtime::device::executor::Draw;
+use uad_runtime::device::memory::fits;
 use uad_runtime::tensors::TensorFile;
 
 use crate::args;
@@ -146,7 +147,8 @@ fn by_block(
 /// Tensors below the names file's root; without one, all.
 pub fn assign(into: &mut Tensors, compiled: &Compiled, names: &Names, file: &TensorFile) -> Done {
     let root = names.root.clone().unwrap_or_default();
-    let below = |s: &&StoredInfo| root.is_empty() || s.path.strip_prefix(&root).is_some_and(|p| p.starts_with('.'));
+    let under = |s: &StoredInfo| root.is_empty() || s.path.strip_prefix(&root).is_some_and(|p| p.starts_with('.'));
+    let below = |s: &&StoredInfo| s.stage.is_none() && under(s);
     let ours: Vec<&StoredInfo> = compiled.model.stored.iter().filter(below).collect();
     if ours.is_empty() && !root.is_empty() {
         let known = compiled.model.stored.iter().filter_map(|s| s.path.split('.').next());
@@ -187,10 +189,23 @@ fn fill(
     if errors.is_empty() { Ok(()) } else { Err(told(errors)) }
 }
 
-/// Draws what no file gave.
+/// Draws what no file gave. What optimisers keep is not of the detector.
 pub fn initialise(compiled: &Compiled, seed: u64, stored: &mut Tensors) -> Done {
+    first_values(compiled, seed, None, stored)
+}
+
+/// First values of what the step of a stage keeps: moments of optimisers, averages.
+pub fn initialise_stage(compiled: &Compiled, seed: u64, stage: &str, stored: &mut Tensors) -> Done {
+    first_values(compiled, seed, Some(stage), stored)
+}
+
+fn first_values(compiled: &Compiled, seed: u64, stage: Option<&str>, stored: &mut Tensors) -> Done {
     let mut graph = compiled.graph("init")?.clone();
-    graph.writes.retain(|(path, _)| !stored.contains_key(path));
+    let wanted = |path: &String| {
+        let info = compiled.model.stored.iter().find(|s| s.path == *path);
+        info.is_some_and(|s| s.stage.as_deref() == stage)
+    };
+    graph.writes.retain(|(path, _)| !stored.contains_key(path) && wanted(path));
     if graph.writes.is_empty() {
         return Ok(());
     }
@@ -200,7 +215,15 @@ pub fn initialise(compiled: &Compiled, seed: u64, stored: &mut Tensors) -> Done 
         let shape: Vec<usize> =
             s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
         let elements = elements(&shape).map_err(|e| Failure::input(format!("`{}`: {e}", s.path)))?;
-        sizes.insert(s.path.clone(), elements * s.ty.dtype.bytes());
+        sizes.insert(s.path.clone(), elements.saturating_mul(s.ty.dtype.bytes()));
+    }
+    let all = sizes.values().copied().fold(0, usize::saturating_add);
+    // At once: in the executor, as drawn, and as bytes of the bundle.
+    if !fits(all.saturating_mul(3)) {
+        return Err(Failure::input(format!(
+            "the weights of `{}` have {all} bytes, for which this machine has no memory",
+            compiled.model.name
+        )));
     }
     let plan = compiled.plan_of(&[graph])?;
     let mut engine = Engine::new(plan, Arc::new(Blank::new(sizes)), &args::Engine::default());

@@ -1,11 +1,9 @@
-//! What must not reach what: draws a score, labels a stage, gradients a loop with `until`.
+//! What must not reach what: draws a score, labels a stage.
 //!
-//! In: graphs, from which dead nodes are gone, so that what is there is reached. Out: E0401, E0403, E0409.
-//! Invariants: one message per draw site, label, loop. Imports: graphs.
+//! In: graphs, from which dead nodes are gone, so that what is there is reached. Out: E0401, E0403.
+//! Invariants: one message per draw site and label. Imports: graphs.
 
 use std::collections::HashSet;
-
-use uad_plan::DType;
 
 use crate::diag::{Diagnostic, Place};
 use crate::graph::{Graph, Op};
@@ -75,53 +73,6 @@ pub(crate) fn labels(model: &Model, out: &mut Vec<Diagnostic>) {
                     .label(s.place, "read by this stage")
                     .help("a detector learns from normal samples alone; read labels in `score` or not at all"),
                 );
-            }
-        }
-    }
-}
-
-/// A loss needs the gradient of a loop that ends early.
-pub(crate) fn until(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
-    for s in model.stages.iter().filter(|s| s.minimise.is_some()) {
-        let Some(g) = model.entry(&s.name) else { continue };
-        let trained: HashSet<&str> = s
-            .minimise
-            .iter()
-            .flat_map(|m| m.groups.iter().flat_map(|g| g.weights.iter().map(String::as_str)))
-            .collect();
-        // Which nodes depend on a trained weight, smoothly.
-        let mut smooth = vec![false; g.nodes.len()];
-        for (i, n) in g.nodes.iter().enumerate() {
-            smooth[i] = match &n.op {
-                Op::Weight(p) => trained.contains(p.as_str()),
-                Op::Stop => false,
-                _ => n.ty.dtype == DType::F32 && n.args.iter().any(|a| smooth[a.0 as usize]),
-            };
-        }
-        let mut need = vec![false; g.nodes.len()];
-        for (name, n) in &g.outputs {
-            if name == "loss" {
-                need[n.0 as usize] = true;
-            }
-        }
-        for i in (0..g.nodes.len()).rev() {
-            let n = &g.nodes[i];
-            if !need[i] || !smooth[i] {
-                continue;
-            }
-            if let Op::Loop { body, .. } = &n.op
-                && body.outputs.iter().any(|o| o.0 == "until")
-            {
-                let place = super::place_of(facts, &s.name, i);
-                out.push(
-                    Diagnostic::new("E0409", "no gradient passes a loop with `until`", place, "ends early")
-                        .label(s.minimise.as_ref().map_or(s.place, |m| m.place), "this loss needs its gradient")
-                        .help("put its result under `stop(…)`, or leave out `until`"),
-                );
-                continue;
-            }
-            for a in &n.args {
-                need[a.0 as usize] = true;
             }
         }
     }

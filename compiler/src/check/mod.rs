@@ -11,8 +11,9 @@ mod unused;
 
 use crate::diag::{Diagnostic, Label, Place, Severity};
 use crate::graph::Graph;
-use crate::model::{self, Called, Choice, Facts, Model};
+use crate::model::{self, Choice, Facts, Model, Program};
 use crate::source::{Files, Loader};
+use crate::split;
 
 /// Elaborates and analyses a detector. No model where there is an error.
 pub fn check(
@@ -21,9 +22,10 @@ pub fn check(
     root_path: &str,
     choice: &Choice,
 ) -> (Option<Model>, Vec<Diagnostic>) {
-    let (model, mut out, _) = analysed(files, loader, root_path, choice, None);
-    out.sort_by_key(order);
-    (model, out)
+    let program = Program::read(files, loader, root_path, &choice.set);
+    let detector = choice.detector.as_deref().or(program.main());
+    let (model, out) = checked(&program, choice, detector.as_slice(), false);
+    (model.map(split_stages), out)
 }
 
 /// [`check`], and then the file's other detectors, and what no detector calls. The model is the chosen detector's.
@@ -33,25 +35,36 @@ pub fn check_all(
     root_path: &str,
     choice: &Choice,
 ) -> (Option<Model>, Vec<Diagnostic>) {
-    let mut others = model::other_detectors(files, root_path);
+    let program = Program::read(files, loader, root_path, &choice.set);
+    let mut detectors = program.detectors();
+    if let Some(detector) = &choice.detector {
+        detectors = vec![detector];
+    }
+    // Parameters are set for the chosen detector alone, and where a text does not parse one detector says what there is to say.
     let whole = choice.detector.is_none() && choice.set.is_empty() && choice.feed.is_empty();
-    // Parameters are set for the chosen detector alone.
-    if !whole {
-        others.clear();
+    if !whole || program.unparsed() {
+        detectors.truncate(1);
     }
-    let none = Called::new();
-    let alone = (whole && others.is_empty()).then_some(&none);
-    let (model, mut out, facts) = analysed(files, loader, root_path, choice, alone);
-    if out.iter().any(|d| d.code == "E0001") {
-        out.sort_by_key(order);
-        return (model, out);
-    }
-    let mut called = facts.called;
-    for (n, name) in others.iter().enumerate() {
-        let choice = Choice { detector: Some(name.clone()), ..Choice::default() };
-        let last = n + 1 == others.len();
-        let (_, more, facts) = analysed(files, loader, root_path, &choice, last.then_some(&called));
-        called.extend(facts.called);
+    checked(&program, choice, &detectors, whole)
+}
+
+/// The first detector's model and findings, and errors of the others. With `rest`, what none of them calls is looked at too.
+fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -> (Option<Model>, Vec<Diagnostic>) {
+    let mut done = model::on_deep_stacks(detectors.len(), |n| {
+        let (model, found, facts) = analysed(program, choice, detectors[n]);
+        (model.filter(|_| n == 0), found, facts.called)
+    })
+    .into_iter()
+    .map(|d| {
+        d.unwrap_or_else(|| {
+            let (model, found, facts) = model::no_room();
+            (model, found, facts.called)
+        })
+    });
+    let (model, first, mut called) = done.next().unwrap_or_default();
+    let mut out = program.found.clone();
+    out.extend(first);
+    let mut add = |more: Vec<Diagnostic>| {
         for d in more {
             let same = |o: &Diagnostic| {
                 o.code == d.code && o.labels.first().map(|l| l.place) == d.labels.first().map(|l| l.place)
@@ -60,37 +73,43 @@ pub fn check_all(
                 out.push(d);
             }
         }
+    };
+    for (_, more, facts) in done {
+        called.extend(facts);
+        add(more);
+    }
+    if rest {
+        let found = model::on_deep_stacks(1, |_| program.uncalled(&called));
+        add(found.into_iter().flatten().flatten().collect());
     }
     out.sort_by_key(order);
     let failed = out.iter().any(|d| d.severity == Severity::Error);
-    (model.filter(|_| !failed), out)
+    (model.filter(|_| !failed).map(split_stages), out)
+}
+
+fn split_stages(mut model: Model) -> Model {
+    split::split(&mut model);
+    model
 }
 
 fn order(d: &Diagnostic) -> (Option<(usize, u32)>, &'static str) {
     (d.labels.first().map(|l| (l.place.file, l.place.span.start)), d.code)
 }
 
-fn analysed(
-    files: &mut Files,
-    loader: &dyn Loader,
-    root_path: &str,
-    choice: &Choice,
-    elsewhere: Option<&Called>,
-) -> (Option<Model>, Vec<Diagnostic>, Facts) {
-    let (model, mut out, facts) = model::elaborate_facts(files, loader, root_path, choice, elsewhere);
-    let failed = |out: &[Diagnostic]| out.iter().any(|d| d.severity == Severity::Error);
-    if let Some(model) = model.as_ref().filter(|m| !m.name.is_empty() && !failed(&out)) {
+fn analysed(program: &Program, choice: &Choice, detector: &str) -> (Option<Model>, Vec<Diagnostic>, Facts) {
+    let (model, mut out, facts) = program.elaborate(choice, detector);
+    let failed = |out: &[Diagnostic]| program.broken() || out.iter().any(|d| d.severity == Severity::Error);
+    if let Some(model) = model.as_ref().filter(|_| !failed(&out)) {
         flow::draws(model, &facts, &mut out);
         flow::labels(model, &mut out);
-        flow::until(model, &facts, &mut out);
         batch::check(model, &facts, &mut out);
         mask::check(model, &facts, &mut out);
         stored::trained(model, &mut out);
         stored::written(model, &mut out);
         unused::lets(&facts, &choice.feed, &mut out);
-        unused::names(&facts, &mut out);
+        unused::names(program, &mut out);
     }
-    let model = model.filter(|m| !m.name.is_empty() && !failed(&out));
+    let model = model.filter(|_| !failed(&out));
     (model, out, facts)
 }
 
@@ -102,7 +121,7 @@ fn place_of(facts: &Facts, entry: &str, n: usize) -> Place {
 
 /// Puts the user's call that leads to a place in a library function in front.
 fn with_call(mut d: Diagnostic, facts: &Facts, g: &Graph, n: usize) -> Diagnostic {
-    let own = |file: usize| facts.trees.iter().any(|t| t.0 == file);
+    let own = |file: usize| facts.own.contains(&file);
     if d.labels.first().is_some_and(|l| own(l.place.file)) {
         return d;
     }

@@ -10,7 +10,7 @@ use uad_grammar::ast::*;
 use uad_plan::DType;
 
 use crate::diag::{Diagnostic, Place};
-use crate::model::Facts;
+use crate::model::{Facts, Program};
 
 /// Parameters, slots, inputs and lets of the detector that no entry reached.
 pub(crate) fn lets(facts: &Facts, feed: &BTreeMap<String, (DType, Vec<i64>)>, out: &mut Vec<Diagnostic>) {
@@ -33,15 +33,15 @@ pub(crate) fn lets(facts: &Facts, feed: &BTreeMap<String, (DType, Vec<i64>)>, ou
 }
 
 /// Imports, items and lets of bodies whose name stands nowhere else.
-pub(crate) fn names(facts: &Facts, out: &mut Vec<Diagnostic>) {
-    for (n, (file, tree)) in facts.trees.iter().enumerate() {
+pub(crate) fn names(program: &Program, out: &mut Vec<Diagnostic>) {
+    for (n, (file, tree)) in program.own().enumerate() {
         let mut used = Used::default();
         for item in &tree.items {
             used.item(item);
         }
         let mut warn = |name: &Name, what: &str| {
             if !name.text.starts_with('_') {
-                let place = Place { file: *file, span: name.span };
+                let place = Place { file, span: name.span };
                 out.push(
                     Diagnostic::new("W0501", format!("`{}` is never used", name.text), place, what.to_string())
                         .help("remove it"),
@@ -90,7 +90,8 @@ fn lets_of<'t>(stmts: &'t [Stmt], out: &mut Vec<&'t Name>) {
     }
     for s in stmts {
         match &s.kind {
-            StmtKind::Let { pattern: p, .. } => pattern(p, out),
+            // An annotation may be there for the dims that it names.
+            StmtKind::Let { pattern: p, ty: None, .. } => pattern(p, out),
             StmtKind::If { then, otherwise, .. } => {
                 lets_of(then, out);
                 lets_of(otherwise, out);

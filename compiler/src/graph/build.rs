@@ -27,7 +27,7 @@ fn dims(e: uad_plan::DimError) -> TypeError {
 
 /// The type that an operation gives to arguments of these types. `declared` is the node's own type, which leaves
 /// (`input`, `const`, …) and shape-giving operations (`reshape`, `expand`, `slice`) carry themselves.
-pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
+pub fn infer(op: &Op, args: &[&TensorType], declared: &TensorType) -> Typed {
     let count = |n: usize| {
         if args.len() == n { Ok(()) } else { err(format!("`{}` takes {n} arguments, not {}", op.name(), args.len())) }
     };
@@ -65,13 +65,13 @@ pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
         }
         Op::Map(f) => {
             count(f.arity())?;
-            let shape = args[0].shape.clone();
-            if let Some(o) = args.iter().find(|a| a.shape != shape) {
+            let shape = &args[0].shape;
+            if let Some(o) = args.iter().find(|a| a.shape != *shape) {
                 return err(format!("`{}`: {} and {o} differ in shape", f.name(), args[0]));
             }
             let dtypes: Vec<DType> = args.iter().map(|a| a.dtype).collect();
             match f.result(&dtypes) {
-                Some(d) => Ok(TensorType::new(d, shape)),
+                Some(d) => Ok(TensorType::new(d, shape.clone())),
                 None => err(format!(
                     "`{}` does not take {}",
                     f.name(),
@@ -81,7 +81,7 @@ pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
         }
         Op::Reduce { op: r, axes } => {
             count(1)?;
-            axes.iter().try_for_each(|a| axis_ok(*a, &args[0]))?;
+            axes.iter().try_for_each(|a| axis_ok(*a, args[0]))?;
             if axes.windows(2).any(|w| w[0] >= w[1]) {
                 return err("`reduce` takes its axes rising".into());
             }
@@ -164,7 +164,7 @@ pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
         }
         Op::Window { axis, size, stride, dilation, lo, hi, .. } => {
             count(1)?;
-            axis_ok(*axis, &args[0])?;
+            axis_ok(*axis, args[0])?;
             if *size < 1 || *stride < 1 || *dilation < 1 || *lo < 0 || *hi < 0 {
                 return err(
                     "`window` takes positive size, stride and dilation, and padding that is not negative".into()
@@ -186,11 +186,11 @@ pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
             Ok(TensorType::new(args[0].dtype, shape))
         }
         Op::Concat { axis } => {
-            let Some(first) = args.first() else { return err("`concat` takes at least one argument".into()) };
+            let Some(&first) = args.first() else { return err("`concat` takes at least one argument".into()) };
             axis_ok(*axis, first)?;
             let mut shape = first.shape.clone();
             shape[*axis] = Dim::int(0);
-            for a in args {
+            for &a in args {
                 let same = a.dtype == first.dtype
                     && a.shape.len() == shape.len()
                     && (0..shape.len()).all(|n| n == *axis || a.shape[n] == first.shape[n]);
@@ -203,7 +203,7 @@ pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
         }
         Op::Dot { batch, contract } => {
             count(2)?;
-            let (a, b) = (&args[0], &args[1]);
+            let (a, b) = (args[0], args[1]);
             if a.dtype != DType::F32 || b.dtype != DType::F32 {
                 return err(format!("`dot` takes f32, not {a} and {b}"));
             }
@@ -227,25 +227,25 @@ pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
         }
         Op::Gather { axis, batch } => {
             count(2)?;
-            let shape = gathered(&args[0], &args[1], *axis, *batch)?;
+            let shape = gathered(args[0], args[1], *axis, *batch)?;
             Ok(TensorType::new(args[0].dtype, shape))
         }
         Op::ScatterAdd { axis, batch } => {
             count(3)?;
-            let want = TensorType::new(args[0].dtype, gathered(&args[0], &args[1], *axis, *batch)?);
-            if args[2] != want || want.dtype == DType::Bool {
+            let want = TensorType::new(args[0].dtype, gathered(args[0], args[1], *axis, *batch)?);
+            if *args[2] != want || want.dtype == DType::Bool {
                 return err(format!("`scatter_add` into {} takes updates {want}, not {}", args[0], args[2]));
             }
             Ok(args[0].clone())
         }
         Op::ArgSort { .. } => {
             count(1)?;
-            axis_ok(0, &args[0])?;
+            axis_ok(0, args[0])?;
             Ok(TensorType::new(DType::I32, args[0].shape.clone()))
         }
         Op::Scan(r) => {
             count(1)?;
-            axis_ok(0, &args[0])?;
+            axis_ok(0, args[0])?;
             if matches!(r, ReduceOp::ArgMax | ReduceOp::ArgMin) || args[0].dtype == DType::Bool {
                 return err(format!("`scan` does not take {} of {}", r.name(), args[0]));
             }
@@ -257,7 +257,7 @@ pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
             }
             for n in 0..*carried {
                 let next = body.ty(body.outputs[n].1);
-                if *next != args[n] {
+                if next != args[n] {
                     return err(format!("a loop starts from {} and carries on with {next}", args[n]));
                 }
             }
@@ -265,7 +265,7 @@ pub fn infer(op: &Op, args: &[TensorType], declared: &TensorType) -> Typed {
         }
         Op::Eigh | Op::Cholesky => {
             count(1)?;
-            let (t, r) = (&args[0], args[0].shape.len());
+            let (t, r) = (args[0], args[0].shape.len());
             if t.dtype != DType::F32 || r < 2 || t.shape[r - 1] != t.shape[r - 2] {
                 return err(format!("`{}` takes square f32 matrices, not {t}", op.name()));
             }
@@ -292,7 +292,7 @@ fn gathered(x: &TensorType, index: &TensorType, axis: usize, batch: usize) -> Re
 impl Graph {
     /// Adds a node with the type that its operation gives. `declared`: see [`infer`].
     pub fn add(&mut self, op: Op, args: &[NodeId], declared: TensorType, scope: ScopeId) -> Result<NodeId, TypeError> {
-        let types: Vec<TensorType> = args.iter().map(|a| self.ty(*a).clone()).collect();
+        let types: Vec<&TensorType> = args.iter().map(|a| self.ty(*a)).collect();
         let ty = infer(&op, &types, &declared)?;
         self.nodes.push(Node { op, args: args.to_vec(), ty, scope });
         Ok(NodeId(self.nodes.len() as u32 - 1))

@@ -10,6 +10,7 @@ pub mod groups;
 pub mod op;
 pub mod picture;
 pub mod random;
+pub mod samples;
 pub mod text;
 pub mod verify;
 

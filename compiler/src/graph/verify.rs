@@ -82,7 +82,7 @@ impl Check {
     }
 
     /// `of_loop`: the loop's arguments' types and its number of carried values.
-    fn graph(&mut self, graph: &Graph, of_loop: Option<(&[TensorType], usize)>) {
+    fn graph(&mut self, graph: &Graph, of_loop: Option<(&[&TensorType], usize)>) {
         if self.inside.len() > DEEPEST {
             return self.say(None, "loops are nested too deeply");
         }
@@ -168,7 +168,7 @@ impl Check {
             | Op::Stop => vec![],
         };
         self.dims_known(at, own);
-        let types: Vec<TensorType> = node.args.iter().map(|a| graph.ty(*a).clone()).collect();
+        let types: Vec<&TensorType> = node.args.iter().map(|a| graph.ty(*a)).collect();
         if let Op::Loop { carried, body, .. } = &node.op {
             let before = self.found.len();
             self.inside.push(id);
@@ -223,12 +223,12 @@ impl Check {
         }
     }
 
-    fn body(&mut self, body: &Graph, args: &[TensorType], carried: usize) {
+    fn body(&mut self, body: &Graph, args: &[&TensorType], carried: usize) {
         for (n, node) in body.nodes.iter().enumerate() {
             let Op::Input(name) = &node.op else { continue };
             let want = match name.as_str() {
                 "round" => Some(TensorType::new(DType::I32, vec![])),
-                other => other.parse::<usize>().ok().and_then(|n| args.get(n)).cloned(),
+                other => other.parse::<usize>().ok().and_then(|n| args.get(n)).map(|t| (*t).clone()),
             };
             let at = Some(NodeId(n as u32));
             match want {

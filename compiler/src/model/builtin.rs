@@ -57,7 +57,7 @@ impl<'a> Ev<'a> {
                     }
                     at = f.parent.clone();
                 }
-                if self.item_value(n, env.module).is_some() && !hidden {
+                if !hidden && self.modules[env.module].values.contains_key(n) {
                     return Ok(None);
                 }
                 match n.as_str() {
@@ -304,7 +304,7 @@ impl<'a> Ev<'a> {
                     None => ty.shape.len().saturating_sub(1),
                 };
                 let falling = name == "argsort" && self.flag(&g[2], "`falling`")?;
-                let (y, back) = self.to_last(&x, axis, place)?;
+                let (y, back) = self.axis_last(&x, axis, place)?;
                 let op = if name == "argsort" { Op::ArgSort { falling } } else { Op::Scan(ReduceOp::Sum) };
                 let r = self.op(op, &[&y], place)?;
                 match back {
@@ -368,7 +368,8 @@ impl<'a> Ev<'a> {
                 let mut out = Vec::new();
                 let mut v = x.clone();
                 for f in self.items(parts, *q)? {
-                    v = self.through(&f, v, *p, *q, place)?;
+                    let f = self.callable(f, *q)?;
+                    v = self.apply(&f, vec![Arg { name: None, value: v, place: *p }], place)?;
                     out.push(v.clone());
                 }
                 Ok(Value::List(Rc::new(out)))
@@ -384,23 +385,6 @@ impl<'a> Ev<'a> {
             "grad" => self.grad(&g, place),
             "peer" => self.not_yet("`peer`", place),
             _ => self.not_yet(&format!("`{name}`"), place),
-        }
-    }
-
-    /// A value through a function, or through a list of them in sequence.
-    pub(super) fn through(&mut self, f: &Value<'a>, v: Value<'a>, at: Place, fs: Place, place: Place) -> R<Value<'a>> {
-        match f {
-            Value::List(l) => {
-                let mut v = v;
-                for f in l.iter() {
-                    v = self.through(f, v, at, fs, place)?;
-                }
-                Ok(v)
-            }
-            f => {
-                let f = self.callable(f.clone(), fs)?;
-                self.apply(&f, vec![Arg { name: None, value: v, place: at }], place)
-            }
         }
     }
 
@@ -470,7 +454,7 @@ impl<'a> Ev<'a> {
             _ => {}
         }
         let t = self.tensor_arg("cast", &g[0], place)?;
-        if self.ty(&t).dtype == to {
+        if self.type_of(&t).dtype == to {
             return Ok(Value::Tensor(Tensor { unit: None, ..t }));
         }
         let op = match to {

@@ -12,7 +12,7 @@ use crate::diag::{Diagnostic, Place};
 
 use super::Ev;
 use super::types::Use;
-use super::value::{Arg, Bad, Env, FnValue, Frame, Func, Instance, Kind, R, RuleValue, Value};
+use super::value::{Arg, Bad, Env, FnValue, Frame, Func, Instance, Kind, R, Value};
 
 /// Most instances of one `repeat`.
 const MOST_REPEATS: i64 = 10_000;
@@ -22,10 +22,6 @@ const DEEPEST_CALL: usize = 160;
 /// The text of an attribute of a function.
 pub(crate) fn attribute<'a>(f: &'a Function, name: &str) -> Option<&'a str> {
     f.attributes.iter().find(|a| a.name.text == name).map(|a| a.text.as_ref().map_or("", |t| t.text.as_str()))
-}
-
-fn names_word(ty: Option<&Type>, words: &[&str]) -> bool {
-    matches!(ty.map(|t| &t.kind), Some(TypeKind::Name(n)) if words.contains(&n.text.as_str()))
 }
 
 /// Does a function make what a weight starts from: is its first parameter named `shape`?
@@ -356,7 +352,8 @@ impl<'a> Ev<'a> {
         })))
     }
 
-    fn hyper_frame(
+    /// A frame with a function's parameters of the first parentheses.
+    pub(super) fn hyper_frame(
         &mut self,
         decl: &'a Function,
         module: usize,
@@ -590,25 +587,12 @@ impl<'a> Ev<'a> {
             && !args.is_empty()
             && args.iter().all(|a| a.name.is_some())
             && args.iter().all(|a| a.name.is_some_and(|n| decl.args[1..].iter().any(|p| p.name.text == n.text)));
-        if lacking && !names_word(decl.result.as_ref(), &["optimiser", "schedule", "rule"]) {
+        if lacking {
             return Ok(Value::Func(Func::Partial(Rc::new((Func::Fn(f.clone()), args)))));
         }
         let frame = Frame::new(f.hyper.clone(), f.module, Kind::Fn, None);
         let args = spread_record(&decl.args, args);
         self.bind_args(&decl.name, &decl.args, args, &frame, place)?;
-        if names_word(decl.result.as_ref(), &["optimiser", "schedule", "rule"]) {
-            let args = decl
-                .hyper
-                .iter()
-                .flatten()
-                .chain(&decl.args)
-                .filter_map(|p| match frame.slot(&p.name.text) {
-                    Some(super::value::Slot::Known(v)) => Some((p.name.text.as_str().into(), v)),
-                    _ => None,
-                })
-                .collect();
-            return Ok(Value::Rule(Rc::new(RuleValue { name: decl.name.text.as_str().into(), args })));
-        }
         if let Some(step) = attribute(decl, "loader")
             && decl.body.value.is_none()
         {
@@ -644,7 +628,7 @@ impl<'a> Ev<'a> {
         let at = self.where_is(place);
         self.remember(&label, &at, place, Some(i.site));
         self.facts.called.insert((i.module, decl.name.span));
-        let scope = self.enter(&label, place, true, attribute(decl, "kernel").map(str::to_string));
+        let scope = self.enter_at(&label, at, true, attribute(decl, "kernel").map(str::to_string));
         let turn = std::mem::take(&mut self.turn);
         let training = self.training;
         self.training = self.trains(&owner.path);

@@ -11,6 +11,7 @@ use crate::diag::{Diagnostic, Place};
 use crate::graph::{Graph, NodeId, Op, Scope, ScopeId, TensorType};
 
 use super::Ev;
+use super::number::as_f64;
 use super::value::{Bad, R, Tensor, Value};
 
 /// Most nodes of one elaboration.
@@ -72,12 +73,15 @@ impl<'a> Ev<'a> {
         &mut self.levels[n]
     }
 
-    /// The type of a tensor.
+    /// The type of a tensor, to keep while the graph grows.
     pub(crate) fn ty(&self, t: &Tensor<'a>) -> TensorType {
-        match self.levels.iter().rev().find(|l| l.id == t.graph) {
-            Some(l) => l.graph.ty(t.node).clone(),
-            None => TensorType::new(DType::F32, vec![]),
-        }
+        self.type_of(t).clone()
+    }
+
+    /// The type of a tensor.
+    pub(crate) fn type_of(&self, t: &Tensor<'a>) -> &TensorType {
+        static SCALAR: TensorType = TensorType { dtype: DType::F32, shape: Vec::new() };
+        self.levels.iter().rev().find(|l| l.id == t.graph).map_or(&SCALAR, |l| l.graph.ty(t.node))
     }
 
     /// A tensor of this node of the current graph.
@@ -164,10 +168,10 @@ impl<'a> Ev<'a> {
 
     /// Repeats a tensor to a shape (trailing axes align, extents of 1 repeat).
     pub(crate) fn spread(&mut self, t: &Tensor<'a>, shape: &[Dim], place: Place) -> R<Tensor<'a>> {
-        let ty = self.ty(t);
-        if ty.shape == shape {
+        if self.type_of(t).shape == shape {
             return Ok(t.clone());
         }
+        let ty = self.ty(t);
         let Some(lead) = shape.len().checked_sub(ty.shape.len()) else {
             let want = TensorType::new(ty.dtype, shape.to_vec());
             self.err(Diagnostic::new("E0204", format!("{ty} has more axes than {want}"), place, "here"));
@@ -210,10 +214,10 @@ impl<'a> Ev<'a> {
 
     /// The same tensor with a dim written as an equal one: equality is left to the binding.
     pub(crate) fn retype(&mut self, t: &Tensor<'a>, shape: Vec<Dim>, why: &str, place: Place) -> R<Tensor<'a>> {
-        let ty = self.ty(t);
-        if ty.shape == shape {
+        if self.type_of(t).shape == shape {
             return Ok(t.clone());
         }
+        let ty = self.ty(t);
         for (a, b) in ty.shape.iter().zip(&shape) {
             if a != b {
                 self.require(a, Relation::Eq, b, why, place);
@@ -230,6 +234,11 @@ impl<'a> Ev<'a> {
     pub(crate) fn enter(&mut self, label: &str, place: Place, instance: bool, kernel: Option<String>) -> ScopeId {
         let at = self.where_is(place);
         self.remember(label, &at, place, None);
+        self.enter_at(label, at, instance, kernel)
+    }
+
+    /// [`Ev::enter`] where the call is remembered already.
+    pub(crate) fn enter_at(&mut self, label: &str, at: String, instance: bool, kernel: Option<String>) -> ScopeId {
         let l = self.top();
         let old = l.scope;
         let scope = Scope { parent: Some(old), label: label.to_string(), place: at, instance, kernel };
@@ -283,6 +292,18 @@ impl<'a> Ev<'a> {
             (Value::Int(_) | Value::Ratio(_), DType::Bool) => {
                 self.err(Diagnostic::new("E0202", "a number is not a truth value", place, "is a number"));
                 Err(Bad)
+            }
+            (Value::List(l), DType::F32 | DType::I32) if l.iter().all(|v| as_f64(v).is_some()) => {
+                let numbers: Vec<f64> = l.iter().filter_map(as_f64).collect();
+                let fits = |x: &f64| x.fract() == 0.0 && x.abs() <= f64::from(i32::MAX);
+                if dtype == DType::I32
+                    && let Some(x) = numbers.iter().find(|x| !fits(x))
+                {
+                    self.err(Diagnostic::new("E0202", format!("{x} is not i32"), place, "in this list"));
+                    return Err(Bad);
+                }
+                let ty = TensorType::new(dtype, vec![Dim::int(numbers.len() as i64)]);
+                self.add(Op::Literal(numbers), &[], ty, place)
             }
             (Value::Poison, _) => Err(Bad),
             _ => {

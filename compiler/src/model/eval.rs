@@ -510,6 +510,11 @@ impl<'a> Ev<'a> {
     pub(crate) fn callable(&mut self, v: Value<'a>, place: Place) -> R<Func<'a>> {
         match v {
             Value::Func(f) => Ok(f),
+            // A list of functions is called in sequence.
+            Value::List(l) if !l.is_empty() => {
+                let all: R<Vec<Func<'a>>> = l.iter().map(|f| self.callable(f.clone(), place)).collect();
+                Ok(Func::Repeat(Rc::new(all?)))
+            }
             Value::Poison => Err(Bad),
             _ => {
                 let is = self.describe(&v);
@@ -566,7 +571,7 @@ impl<'a> Ev<'a> {
     /// The dtype of static or tensor values.
     pub(crate) fn dtype_of(&self, v: &Value<'a>) -> Option<DType> {
         match v {
-            Value::Tensor(t) => Some(self.ty(t).dtype),
+            Value::Tensor(t) => Some(self.type_of(t).dtype),
             _ => None,
         }
     }

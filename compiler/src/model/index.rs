@@ -328,7 +328,7 @@ impl<'a> Ev<'a> {
         };
         let mut spans: Vec<usize> = vec![1; rank];
         if let Some((a, i, at)) = &gather {
-            spans[*a] = self.ty(i).shape.len();
+            spans[*a] = self.type_of(i).shape.len();
             x = self.op(Op::Gather { axis: *a, batch: 0 }, &[&x, i], *at)?;
         }
         // Axes of `x` now: every old axis is `spans[axis]` axes.

@@ -11,7 +11,7 @@ use crate::diag::Place;
 use crate::graph::{Graph, TensorType};
 
 use super::number;
-use super::value::Value;
+use super::value::{Func, Slot, Value};
 
 /// What a user chose beside the text.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +105,7 @@ pub struct StoredInfo {
     pub path: String,
     /// Weight or state.
     pub kind: StoredKind,
-    /// Element type and closed shape.
+    /// Element type and shape. Open dims, of states that a stage makes, have their values from the stored tensor.
     pub ty: TensorType,
     /// Where it is declared.
     pub place: Place,
@@ -115,6 +115,8 @@ pub struct StoredInfo {
     pub frozen: bool,
     /// It has a first value.
     pub initialised: bool,
+    /// The stage whose step alone keeps it, as an optimiser's moments: no bundle that scores holds it.
+    pub stage: Option<String>,
     /// The map of foreign names: of the outermost block that has one.
     pub names: Option<ForeignNames>,
 }
@@ -152,16 +154,92 @@ pub struct StageInfo {
     pub place: Place,
     /// What it minimises.
     pub minimise: Option<Minimise>,
-    /// Settings in order.
+    /// Settings in order, as written; [`StageInfo::settings`] has defaults for the others.
     pub settings: Vec<(String, Static)>,
-    /// States it writes.
+    /// Weights and states that it writes.
     pub writes: Vec<String>,
+    /// Of these the states of open shape: an output of this name of the step or the finishing entry replaces each.
+    pub replaces: Vec<String>,
     /// Weights and states it reads.
     pub reads: Vec<String>,
     /// Outputs of every batch that the finishing entry takes as inputs, stacked over the pass.
     pub collects: Vec<String>,
-    /// The finishing entry, where the stage uses `all`.
+    /// The entry that gives every batch what does not change in the stage, as the step's inputs `@0`, `@1`, ….
+    pub features: Option<String>,
+    /// The entry that runs once after the last batch: where the stage uses `all` or `average`.
     pub finish: Option<String>,
+}
+
+/// How a loop runs a stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Passes over the data; `None` where `steps` is given.
+    pub epochs: Option<i64>,
+    /// Batches in all.
+    pub steps: Option<i64>,
+    /// Samples in a batch.
+    pub batch: i64,
+    /// `train`, `validation`, `test` or `calibration`.
+    pub data: String,
+    /// Leave out a last batch that is not full.
+    pub drop_last: bool,
+    /// Batches at the beginning that are left out.
+    pub skip: i64,
+    /// End after so many epochs without a better value of `keep`, or of the loss.
+    pub patience: Option<i64>,
+    /// Keep what was there when this was best.
+    pub keep: Option<Keep>,
+}
+
+/// `keep: lowest(e, on: validation)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keep {
+    /// Lowest or highest.
+    pub lowest: bool,
+    /// The output of the stage's entry that is watched.
+    pub value: String,
+    /// On which data.
+    pub on: String,
+}
+
+impl StageInfo {
+    /// Settings with defaults: rules go over the data once, a loss a hundred times, in batches of 8.
+    pub fn settings(&self) -> Settings {
+        let get = |name: &str| self.settings.iter().find(|s| s.0 == name).map(|s| &s.1);
+        let int = |name: &str| match get(name) {
+            Some(Static::Int(v)) => Some(*v),
+            _ => None,
+        };
+        let word = |s: Option<&Static>| match s {
+            Some(Static::Word(w)) => Some(w.clone()),
+            _ => None,
+        };
+        let steps = int("steps");
+        let usual = if self.minimise.is_some() { 100 } else { 1 };
+        let keep = match get("keep") {
+            Some(Static::Rule(r)) => r.args.iter().find(|a| a.0 == "0").map(|value| Keep {
+                lowest: r.name != "highest",
+                value: value.1.to_string(),
+                on: word(r.args.iter().find(|a| a.0 == "on").map(|a| &a.1)).unwrap_or_else(|| "validation".into()),
+            }),
+            _ => None,
+        };
+        Settings {
+            epochs: int("epochs").or(if steps.is_some() { None } else { Some(usual) }),
+            steps,
+            batch: int("batch").unwrap_or(8).max(1),
+            data: word(get("data")).unwrap_or_else(|| "train".into()),
+            drop_last: matches!(get("drop_last"), Some(Static::Bool(true))),
+            skip: int("skip").unwrap_or(0),
+            patience: int("patience"),
+            keep,
+        }
+    }
+
+    /// Its entries in the order of a pass: features, step, finish.
+    pub fn entries(&self) -> impl Iterator<Item = &String> {
+        self.features.iter().chain([&self.name]).chain(&self.finish)
+    }
 }
 
 /// A typed detector.
@@ -190,6 +268,26 @@ impl Model {
     }
 }
 
+impl RuleInfo {
+    /// A function or block with its parameters, for people.
+    pub(super) fn of(f: &Func) -> Option<RuleInfo> {
+        let (decl, frame) = match f {
+            Func::Instance(i) => (i.decl, Some(&i.hyper)),
+            Func::Fn(f) => (f.decl, f.hyper.as_ref()),
+            Func::Typed(t) => return RuleInfo::of(&t.0),
+            Func::Partial(p) => return RuleInfo::of(&p.0),
+            _ => return None,
+        };
+        let value = |name: &str| match frame?.slot(name)? {
+            Slot::Known(v) => Some(Static::of(&v)),
+            Slot::Lazy(_) => None,
+        };
+        let params = decl.hyper.iter().flatten();
+        let args = params.filter_map(|p| Some((p.name.text.clone(), value(&p.name.text)?))).collect();
+        Some(RuleInfo { name: decl.name.text.clone(), args })
+    }
+}
+
 impl Static {
     pub(super) fn of(v: &Value) -> Static {
         match v {
@@ -200,10 +298,7 @@ impl Static {
             Value::Text(t) => Static::Text(t.to_string()),
             Value::List(l) => Static::List(l.iter().map(Static::of).collect()),
             Value::Record(l) => Static::List(l.iter().map(|f| Static::of(&f.1)).collect()),
-            Value::Rule(r) => Static::Rule(RuleInfo {
-                name: r.name.to_string(),
-                args: r.args.iter().map(|(n, v)| (n.to_string(), Static::of(v))).collect(),
-            }),
+            Value::Func(f) => RuleInfo::of(f).map_or_else(|| Static::Other(v.kind().to_string()), Static::Rule),
             v => Static::Other(v.kind().to_string()),
         }
     }

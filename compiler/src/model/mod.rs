@@ -4,6 +4,7 @@
 //! inlined with their parameters known; nothing is solved backwards; work is bounded; one mistake gives one message.
 //! Imports: the grammar, diagnostics, graphs, sources.
 
+mod becomes;
 mod body;
 mod builtin;
 mod call;
@@ -22,9 +23,15 @@ mod ops;
 mod origin;
 mod prelude;
 mod print;
+mod program;
+mod set;
+mod settings;
 mod shaped;
+mod stacks;
 mod stage;
+mod states;
 mod tell;
+mod train;
 mod types;
 mod uncalled;
 mod value;
@@ -32,20 +39,21 @@ mod view;
 
 use std::collections::{HashMap, HashSet};
 
-use uad_grammar::ast::{Expr, ItemKind, Span, StmtKind};
-use uad_plan::StoredKind;
+use uad_grammar::ast::{ItemKind, Span, StmtKind};
 
 use crate::diag::{Diagnostic, Place, Severity};
 use crate::graph::{Graph, Op, TensorType};
 use crate::source::{Files, Loader};
 
-pub(crate) use modules::other_detectors;
+pub(crate) use program::Program;
+pub(crate) use stacks::on_deep_stacks;
 
 pub use info::*;
 pub use stage::pattern_matches;
 
 use emit::Level;
 use modules::Module;
+use set::Setting;
 use value::{Env, Tensor, Value};
 
 /// Which entry is being elaborated.
@@ -76,18 +84,16 @@ pub(crate) struct Facts {
     pub called: Called,
     /// Statements of the root detector that no entry reached: name, place, kind.
     pub unreached: Vec<(String, Place, &'static str)>,
-    /// Modules of the check that are not of the library: trees, in order.
-    pub trees: Vec<(usize, uad_grammar::ast::File)>,
+    /// Files of the check that are not of the library.
+    pub own: Vec<usize>,
 }
 
 /// The evaluator.
 pub(crate) struct Ev<'a> {
     modules: &'a [Module],
-    lines: Vec<(String, Vec<u32>, &'a str)>,
+    lines: &'a [program::Lines<'a>],
     choice: &'a Choice,
-    set: &'a [(String, Expr)],
-    set_file: usize,
-    set_module: usize,
+    set: &'a [Setting],
     name: String,
     detector: &'a str,
     out: Vec<Diagnostic>,
@@ -122,10 +128,19 @@ pub(crate) struct Ev<'a> {
     draws: HashMap<String, usize>,
     facts: Facts,
     traced: HashSet<String>,
+    bodies: HashSet<usize>,
     reached: HashSet<usize>,
     unreached: HashSet<usize>,
     carried: Vec<(Env<'a>, String)>,
     collected: Vec<(String, Tensor<'a>, Place)>,
+    /// Weights that this entry uses without `frozen`.
+    thawed: HashSet<String>,
+    /// New values of states of open shape, by path.
+    replaced: Vec<(String, Tensor<'a>, Place)>,
+    /// States whose shape is being asked of the rule that writes them.
+    asking: Vec<String>,
+    /// What a stage's average leaves: weights, and the states that they become.
+    averages: Vec<(String, String)>,
     found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
     frames: Vec<Env<'a>>,
 }
@@ -201,10 +216,12 @@ pub(crate) fn prune(g: &mut Graph) -> Vec<bool> {
         n.0 = to[n.0 as usize];
     }
     let mut names: Vec<String> = Vec::new();
-    let mut used: HashSet<&uad_plan::Dim> = HashSet::new();
+    // Few differ.
+    let mut used: Vec<&uad_plan::Dim> = Vec::new();
     for n in &g.nodes {
         for d in &n.ty.shape {
-            if d.as_int().is_none() && used.insert(d) {
+            if d.as_int().is_none() && !used.contains(&d) {
+                used.push(d);
                 names.extend(d.names());
             }
         }
@@ -259,97 +276,30 @@ pub fn elaborate(
     root_path: &str,
     choice: &Choice,
 ) -> (Option<Model>, Vec<Diagnostic>) {
-    let (model, mut out, _) = elaborate_facts(files, loader, root_path, choice, None);
+    let program = Program::read(files, loader, root_path, &choice.set);
+    let Some(detector) = choice.detector.as_deref().or(program.main()) else { return (None, program.found) };
+    let mut done = on_deep_stacks(1, |_| program.elaborate(choice, detector));
+    let (model, more, _) = done.pop().flatten().unwrap_or_else(no_room);
+    let mut out = program.found;
+    out.extend(more);
     out.sort_by_key(|d| (d.labels.first().map(|l| (l.place.file, l.place.span.start)), d.code));
     let failed = out.iter().any(|d| d.severity == Severity::Error);
     (model.filter(|_| !failed), out)
 }
 
-/// [`elaborate`] with what the analyses read. With `elsewhere`, functions and blocks that neither this detector nor those
-/// before it called are looked at by themselves.
-pub(crate) fn elaborate_facts(
-    files: &mut Files,
-    loader: &dyn Loader,
-    root_path: &str,
-    choice: &Choice,
-    elsewhere: Option<&Called>,
-) -> (Option<Model>, Vec<Diagnostic>, Facts) {
-    let (modules, mut out, lost) = modules::load(files, loader, root_path);
-    let set_file = files.files.len();
-    let mut set = Vec::new();
-    for (name, text) in &choice.set {
-        match uad_grammar::parse_expr(text) {
-            Ok(e) => set.push((name.clone(), e)),
-            Err(e) => {
-                let file = files.position("--set").unwrap_or_else(|| files.add("--set", text.clone()));
-                let place = Place { file, span: Span::new(0, text.len()) };
-                out.push(Diagnostic::new("E0001", format!("`--set {name}={text}`: {}", e.message), place, e.label));
-            }
-        }
-    }
-    if !set.is_empty() && files.position("--set").is_none() {
-        let all: Vec<&str> = choice.set.iter().map(|s| s.1.as_str()).collect();
-        files.add("--set", all.join("\n"));
-    }
-    let Some(root) = modules.first() else { return (None, out, Facts::default()) };
-    let main = modules::main_detector(&root.ast, root_path);
-    let detector = choice.detector.as_deref().or(main);
-    let detector = match detector {
-        Some(d) => d,
-        None if elsewhere.is_some() => "",
-        None => return (None, out, Facts::default()),
-    };
-    let files: &Files = files;
-    let (modules, set) = (&modules, &set);
-    let own: Vec<(usize, uad_grammar::ast::File)> = modules
-        .iter()
-        .filter(|m| !files.files[m.file].0.starts_with("stdlib/"))
-        .map(|m| (m.file, m.ast.clone()))
-        .collect();
-    // Evaluation recurses with the program: its own stack, bounded by the evaluator's depth.
-    let run = move || evaluate(modules, files, choice, set, set_file, detector, elsewhere);
-    let done = std::thread::scope(|s| {
-        match std::thread::Builder::new().name("elaborate".into()).stack_size(1 << 29).spawn_scoped(s, run) {
-            Ok(t) => t.join().ok(),
-            Err(_) => None,
-        }
-    });
-    let Some((model, more, mut facts)) = done else {
-        let place = Place { file: 0, span: Span::default() };
-        out.push(Diagnostic::new("E0215", "the machine has no room for this elaboration", place, ""));
-        return (None, out, Facts::default());
-    };
-    out.extend(more);
-    tell::without_consequences(&mut out, &lost, files);
-    facts.trees = own;
-    (model, out, facts)
+/// What there is to say where the machine gave no thread, or the evaluator broke off.
+pub(crate) fn no_room() -> (Option<Model>, Vec<Diagnostic>, Facts) {
+    let place = Place { file: 0, span: Span::default() };
+    let d = Diagnostic::new("E0215", "the machine has no room for this elaboration", place, "");
+    (None, vec![d], Facts::default())
 }
 
-fn evaluate(
-    modules: &[Module],
-    files: &Files,
-    choice: &Choice,
-    set: &[(String, Expr)],
-    set_file: usize,
-    detector: &str,
-    elsewhere: Option<&Called>,
-) -> (Option<Model>, Vec<Diagnostic>, Facts) {
-    let lines = files
-        .files
-        .iter()
-        .map(|(name, text)| {
-            let mut starts = vec![0u32];
-            starts.extend(text.bytes().enumerate().filter(|b| b.1 == b'\n').map(|b| b.0 as u32 + 1));
-            (name.clone(), starts, text.as_str())
-        })
-        .collect();
+fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) -> Ev<'a> {
     let mut ev = Ev {
-        modules,
-        lines,
+        modules: &program.modules,
+        lines: &program.lines,
         choice,
-        set,
-        set_file,
-        set_module: 0,
+        set: &program.set,
         name: detector.to_string(),
         detector,
         out: Vec::new(),
@@ -384,17 +334,26 @@ fn evaluate(
         draws: HashMap::new(),
         facts: Facts::default(),
         traced: HashSet::new(),
+        bodies: HashSet::new(),
         reached: HashSet::new(),
         unreached: HashSet::new(),
         carried: Vec::new(),
         collected: Vec::new(),
+        thawed: HashSet::new(),
+        averages: Vec::new(),
+        replaced: Vec::new(),
+        asking: Vec::new(),
         found: Vec::new(),
         frames: Vec::new(),
     };
     let init = ev.level("init", false);
     ev.init = vec![init];
-    let library = detector.is_empty();
-    let score = if library { None } else { ev.score_entry() };
+    ev
+}
+
+fn evaluate(program: &Program, choice: &Choice, detector: &str) -> (Option<Model>, Vec<Diagnostic>, Facts) {
+    let mut ev = evaluator(program, choice, detector);
+    let score = ev.score_entry();
     // Detectors inside come first; they were met on the way to the score.
     let inner: Vec<(String, std::rc::Rc<value::Part>)> = std::mem::take(&mut ev.found);
     for (path, part) in &inner {
@@ -405,31 +364,36 @@ fn evaluate(
         }
     }
     drop(inner);
-    if !library && let Ok(root) = ev.begin("stages", EntryKind::Scratch) {
+    if let Ok(root) = ev.begin("stages", EntryKind::Scratch) {
         for s in root.body {
             if let StmtKind::Stage { name, parts } = &s.kind {
                 ev.stage_entry("", &name.text, parts);
             }
         }
     }
-    if !library {
-        ev.rest_entry();
-    }
-    let (model, mut facts) = ev.model(score);
-    if let Some(called) = elsewhere {
-        let whole = std::mem::take(&mut facts.called);
-        ev.uncalled(&|f| whole.contains(&(0, f.name.span)) || called.contains(&(0, f.name.span)));
-        facts.called = whole;
-    }
-    // Local functions hold the frames that hold them.
-    for f in ev.frames.drain(..) {
-        f.vars.borrow_mut().clear();
-        f.part.borrow_mut().take();
-    }
-    (model, ev.out, facts)
+    ev.rest_entry();
+    ev.inner_settings();
+    let (model, facts) = ev.model(score);
+    (model, ev.close(), facts)
+}
+
+/// Looks at functions and blocks of the root file that are not among the called, by themselves.
+fn evaluate_uncalled(program: &Program, choice: &Choice, called: &Called) -> Vec<Diagnostic> {
+    let mut ev = evaluator(program, choice, "");
+    ev.uncalled(&|f| called.contains(&(0, f.name.span)));
+    ev.close()
 }
 
 impl<'a> Ev<'a> {
+    /// What was said. Local functions hold the frames that hold them: those are let go.
+    fn close(mut self) -> Vec<Diagnostic> {
+        for f in self.frames.drain(..) {
+            f.vars.borrow_mut().clear();
+            f.part.borrow_mut().take();
+        }
+        self.out
+    }
+
     fn model(&mut self, score: Option<Graph>) -> (Option<Model>, Facts) {
         let mut facts = std::mem::take(&mut self.facts);
         let mut entries = std::mem::take(&mut self.graphs);
@@ -440,6 +404,7 @@ impl<'a> Ev<'a> {
             leaves(g, &mut reads, &mut fed);
             reads.extend(g.writes.iter().map(|w| w.0.clone()));
         }
+        reads.extend(self.stages.iter().flat_map(|s| s.replaces.iter().cloned()));
         let mut stored = std::mem::take(&mut self.stored);
         stored.retain(|s| reads.contains(&s.path));
         let mut stages = std::mem::take(&mut self.stages);
@@ -449,17 +414,6 @@ impl<'a> Ev<'a> {
                 leaves(g, &mut r, &mut HashSet::new());
             }
             s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
-            let trained: Vec<&StoredInfo> =
-                stored.iter().filter(|t| t.kind == StoredKind::Weight && !t.frozen && r.contains(&t.path)).collect();
-            if let Some(m) = &mut s.minimise {
-                for t in trained {
-                    let hit =
-                        |g: &&mut GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, &t.path));
-                    if let Some(g) = m.groups.iter_mut().find(hit) {
-                        g.weights.push(t.path.clone());
-                    }
-                }
-            }
         }
         let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
         init.writes.retain(|w| reads.contains(&w.0));

@@ -9,6 +9,7 @@ use uad_grammar::ast::{self, Item, ItemKind, Name, Span};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
+use crate::library::SPECS;
 use crate::source::{self, Files, Loader};
 
 /// One parsed file.
@@ -38,8 +39,13 @@ pub(crate) type Lost = HashSet<(usize, String)>;
 /// Most modules of one check.
 const MOST: usize = 256;
 
+/// A tree and what did not parse.
+type Parsed = (ast::File, Vec<uad_grammar::SyntaxError>);
+
 struct Loading<'l> {
     loader: &'l dyn Loader,
+    /// Modules of the library that the root names, parsed at once.
+    ahead: HashMap<String, Parsed>,
     modules: Vec<Option<Module>>,
     by_name: HashMap<String, usize>,
     open: Vec<usize>,
@@ -51,6 +57,7 @@ struct Loading<'l> {
 pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<Module>, Vec<Diagnostic>, Lost) {
     let mut loading = Loading {
         loader,
+        ahead: HashMap::new(),
         modules: Vec::new(),
         by_name: HashMap::new(),
         open: Vec::new(),
@@ -73,6 +80,22 @@ pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<M
     (loading.modules.into_iter().flatten().collect(), loading.out, loading.lost)
 }
 
+/// The modules of the library that a file names, parsed.
+fn library_of(file: &ast::File) -> HashMap<String, Parsed> {
+    let mut named: Vec<(&str, &str)> = Vec::new();
+    for item in &file.items {
+        if let ItemKind::Use { path, .. } = &item.kind
+            && let [one] = path.as_slice()
+            && let Some(text) = source::library(&one.text)
+            && !named.iter().any(|n| n.0 == one.text)
+        {
+            named.push((&one.text, text));
+        }
+    }
+    let parsed = super::on_deep_stacks(named.len(), |n| uad_grammar::parse(named[n].1));
+    named.iter().zip(parsed).filter_map(|(n, p)| Some((n.0.to_string(), p?))).collect()
+}
+
 fn folder(path: &str) -> &str {
     path.rfind(['/', '\\']).map_or("", |n| &path[..=n])
 }
@@ -83,7 +106,10 @@ impl Loading<'_> {
         self.by_name.insert(name.clone(), at);
         self.modules.push(None);
         self.open.push(at);
-        let (ast, errors) = uad_grammar::parse(text);
+        let (ast, errors) = self.ahead.remove(&name).unwrap_or_else(|| uad_grammar::parse(text));
+        if at == 0 {
+            self.ahead = library_of(&ast);
+        }
         for e in errors {
             let mut d = Diagnostic::new("E0001", e.message, Place { file, span: e.span }, e.label);
             d.help = e.help;
@@ -154,7 +180,9 @@ impl Loading<'_> {
             _ => {
                 let display = files.files[importer].0.clone();
                 let display = format!("{}{}.uad", folder(&display), dotted.replace('.', "/"));
-                if self.by_name.contains_key(&display) {
+                if let Some((display, text)) = self.shipped(files, path, &display) {
+                    (dotted.clone(), Some(text.to_string()), display)
+                } else if self.by_name.contains_key(&display) {
                     (display.clone(), None, display)
                 } else {
                     let known = files.position(&display).map(|n| files.files[n].1.clone());
@@ -196,6 +224,16 @@ impl Loading<'_> {
         };
         let file = files.position(&display).unwrap_or_else(|| files.add(display, text.clone()));
         Some(self.module(files, key, file, &text))
+    }
+
+    /// `specs.uniad`: a detector that comes with the compiler, unless the user has a file of that path.
+    fn shipped(&self, files: &Files, path: &[Name], own: &str) -> Option<(String, &'static str)> {
+        let [specs, name] = path else { return None };
+        if specs.text != "specs" || files.position(own).is_some() || self.loader.load(own).is_some() {
+            return None;
+        }
+        let (_, text) = SPECS.iter().find(|s| s.0 == name.text)?;
+        Some((format!("stdlib/specs/{}.uad", name.text), *text))
     }
 
     fn bring(&mut self, at: usize, name: &Name, from: usize, file: usize) {
@@ -255,13 +293,16 @@ pub(crate) fn item_name(item: &Item) -> Option<&Name> {
 }
 
 /// Names of the detectors of a file, and whether each is a variant.
-fn detectors(ast: &ast::File) -> Vec<(&str, bool)> {
-    let one = |i| match i {
-        &ItemKind::Detector { ref name, .. } => Some((name.text.as_str(), false)),
-        &ItemKind::Variant { ref name, .. } => Some((name.text.as_str(), true)),
-        _ => None,
-    };
-    ast.items.iter().filter_map(|i| one(&i.kind)).collect()
+pub(crate) fn detectors(ast: &ast::File) -> Vec<(&str, bool)> {
+    let mut all = Vec::new();
+    for item in &ast.items {
+        match &item.kind {
+            ItemKind::Detector { name, .. } => all.push((name.text.as_str(), false)),
+            ItemKind::Variant { name, .. } => all.push((name.text.as_str(), true)),
+            _ => {}
+        }
+    }
+    all
 }
 
 /// The file's main detector: named like the file, else the last one that is not a variant, else the last.
@@ -270,12 +311,4 @@ pub(crate) fn main_detector<'m>(ast: &'m ast::File, path: &str) -> Option<&'m st
     let all = detectors(ast);
     let named = all.iter().find(|d| d.0 == stem);
     named.or(all.iter().rev().find(|d| !d.1)).or(all.last()).map(|d| d.0)
-}
-
-/// The detectors of the root file beside the main one.
-pub(crate) fn other_detectors(files: &Files, root: &str) -> Vec<String> {
-    let Some(n) = files.position(root) else { return Vec::new() };
-    let (ast, _) = uad_grammar::parse(&files.files[n].1);
-    let main = main_detector(&ast, root);
-    detectors(&ast).into_iter().map(|d| d.0).filter(|d| Some(*d) != main).map(str::to_string).collect()
 }

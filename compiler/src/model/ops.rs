@@ -33,10 +33,15 @@ impl<'a> Ev<'a> {
 
     /// Tensors at one shape; dims that only a binding can compare become requirements.
     pub(crate) fn align(&mut self, args: &[(Tensor<'a>, Place)], place: Place) -> R<Vec<Tensor<'a>>> {
+        if let [(first, _), rest @ ..] = args
+            && rest.iter().all(|(t, _)| self.type_of(t).shape == self.type_of(first).shape)
+        {
+            return Ok(args.iter().map(|a| a.0.clone()).collect());
+        }
         let mut shape: Vec<Dim> = Vec::new();
         let mut owner = vec![];
         for (k, (t, p)) in args.iter().enumerate() {
-            let ty = self.ty(t);
+            let ty = self.type_of(t);
             let rank = shape.len().max(ty.shape.len());
             while shape.len() < rank {
                 shape.insert(0, Dim::int(1));
@@ -63,15 +68,15 @@ impl<'a> Ev<'a> {
         }
         let mut out = Vec::with_capacity(args.len());
         for (t, p) in args {
-            let ty = self.ty(t);
-            let lead = shape.len() - ty.shape.len();
-            let fixed: Vec<Dim> = ty
-                .shape
-                .iter()
-                .enumerate()
-                .map(|(n, d)| if d.is(1) { d.clone() } else { shape[lead + n].clone() })
-                .collect();
-            let t = self.retype(t, fixed, "operands must have one shape", *p)?;
+            let own = &self.type_of(t).shape;
+            let lead = shape.len() - own.len();
+            let fits = own.iter().zip(&shape[lead..]).all(|(d, s)| d.is(1) || d == s);
+            let t = if fits {
+                t.clone()
+            } else {
+                let fixed = own.iter().zip(&shape[lead..]).map(|(d, s)| if d.is(1) { d.clone() } else { s.clone() });
+                self.retype(t, fixed.collect(), "operands must have one shape", *p)?
+            };
             out.push(self.spread(&t, &shape, place)?);
         }
         Ok(out)
@@ -90,9 +95,9 @@ impl<'a> Ev<'a> {
         let last = ta.shape.len() == tb.shape.len() && na + 1 == ta.shape.len();
         d.help = if ta.shape.len() != tb.shape.len() {
             Some(format!("axes are matched from the last; `x[:, new]` adds one where it is missing ({x} meets {y})"))
-        } else if last && self.from_weight(a, na) {
+        } else if last && self.is_of_weight(a, na) {
             Some(format!("give the layer before it {y} outputs: `linear({y})`"))
-        } else if last && self.from_weight(b, nb) {
+        } else if last && self.is_of_weight(b, nb) {
             Some(format!("give the layer before it {x} outputs: `linear({x})`"))
         } else {
             None
@@ -156,7 +161,7 @@ impl<'a> Ev<'a> {
         for (n, (v, p)) in args.iter().enumerate() {
             let want = if n < skip { DType::Bool } else { dtype };
             let mut t = self.lift(v, want, *p)?;
-            let have = self.ty(&t).dtype;
+            let have = self.type_of(&t).dtype;
             if have != want {
                 if have == DType::Bool && n >= skip {
                     let cast = if want == DType::F32 { S::ToF32 } else { S::ToI32 };
@@ -202,7 +207,7 @@ impl<'a> Ev<'a> {
         let refs: Vec<&Tensor<'a>> = aligned.iter().collect();
         let mut r = self.map(op, &refs, place)?;
         // Names of axes live on where the shape does.
-        let rank = self.ty(&r).shape.len();
+        let rank = self.type_of(&r).shape.len();
         r.labels = tensors
             .iter()
             .find_map(|t| t.0.labels.clone().filter(|l| l.len() == rank && l.iter().any(|n| !n.is_empty())));
@@ -290,7 +295,7 @@ impl<'a> Ev<'a> {
                 batch.push((i, j));
             }
         }
-        let (rx, ry) = (self.ty(&x).shape.len(), self.ty(&y).shape.len());
+        let (rx, ry) = (self.type_of(&x).shape.len(), self.type_of(&y).shape.len());
         let contract = vec![(rx - 1, ry.saturating_sub(2))];
         let n = batch.len();
         let free = rx - 1 - n; // free axes of `a`: those before the batch, and the row
@@ -298,7 +303,7 @@ impl<'a> Ev<'a> {
         // Dot gives batch, free a, free b; free axes of `a` that stood before the batch go back there.
         let before = free.saturating_sub(usize::from(rx >= 2));
         if n > 0 && before > 0 {
-            let rank = self.ty(&r).shape.len();
+            let rank = self.type_of(&r).shape.len();
             let mut perm: Vec<usize> = (n..n + before).collect();
             perm.extend(0..n);
             perm.extend(n + before..rank);
@@ -516,8 +521,13 @@ impl<'a> Ev<'a> {
     }
 
     /// Moves an axis to the end and says how to move it back.
-    pub(crate) fn to_last(&mut self, t: &Tensor<'a>, axis: usize, place: Place) -> R<(Tensor<'a>, Option<Vec<usize>>)> {
-        let rank = self.ty(t).shape.len();
+    pub(crate) fn axis_last(
+        &mut self,
+        t: &Tensor<'a>,
+        axis: usize,
+        place: Place,
+    ) -> R<(Tensor<'a>, Option<Vec<usize>>)> {
+        let rank = self.type_of(t).shape.len();
         if axis + 1 == rank {
             return Ok((t.clone(), None));
         }

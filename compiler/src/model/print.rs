@@ -87,8 +87,13 @@ impl fmt::Display for Model {
             for (n, v) in &s.settings {
                 writeln!(f, "    {n}: {v}")?;
             }
-            if let Some(e) = &s.finish {
-                writeln!(f, "    then {e}, over {}", s.collects.join(", "))?;
+            if let Some(e) = &s.features {
+                writeln!(f, "    after {e}")?;
+            }
+            match &s.finish {
+                Some(e) if s.collects.is_empty() => writeln!(f, "    then {e}")?,
+                Some(e) => writeln!(f, "    then {e}, over {}", s.collects.join(", "))?,
+                None => {}
             }
         }
         for g in &self.entries {

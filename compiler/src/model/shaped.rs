@@ -52,7 +52,7 @@ impl<'a> Ev<'a> {
     pub(super) fn filled(&mut self, v: Value<'a>, shape: &[Dim], place: Place) -> R<Value<'a>> {
         let dtype = match &v {
             Value::Bool(_) => DType::Bool,
-            Value::Tensor(t) => self.ty(t).dtype,
+            Value::Tensor(t) => self.type_of(t).dtype,
             _ => DType::F32,
         };
         self.countable(&TensorType::new(dtype, shape.to_vec()), place)?;
@@ -167,7 +167,7 @@ impl<'a> Ev<'a> {
 
     pub(super) fn float(&mut self, v: &Value<'a>, place: Place) -> R<Tensor<'a>> {
         let t = self.lift(v, DType::F32, place)?;
-        if self.ty(&t).dtype == DType::F32 { Ok(t) } else { self.map(ScalarOp::ToF32, &[&t], place) }
+        if self.type_of(&t).dtype == DType::F32 { Ok(t) } else { self.map(ScalarOp::ToF32, &[&t], place) }
     }
 
     pub(super) fn between(

@@ -5,19 +5,16 @@
 
 use std::rc::Rc;
 
-use uad_grammar::ast::{Expr, ExprKind, Group, Name, StagePart, StmtKind};
+use uad_grammar::ast::{Expr, Group, StagePart, StmtKind};
 use uad_plan::DType;
 
-use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Graph, TensorType};
+use crate::graph::{Graph, NodeId, Op, ScopeId, TensorType};
 
-use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Owner, Part, R, Value};
-use super::{EntryKind, Ev, GroupInfo, Minimise, RuleInfo, StageInfo, Static, prune};
-
-/// Settings of a stage.
-const SETTINGS: [&str; 10] =
-    ["epochs", "steps", "batch", "data", "drop_last", "skip", "clip", "schedule", "patience", "keep"];
+use super::settings::Set;
+use super::train::{Functions, Training};
+use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Owner, Part, R, Tensor, Value};
+use super::{EntryKind, Ev, GroupInfo, RuleInfo, StageInfo, prune};
 
 /// Could a pattern of `over` match a weight at or under this path?
 pub(crate) fn pattern_may_reach(pattern: &str, path: &str) -> bool {
@@ -69,6 +66,15 @@ fn glob(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Which values depend on such a node.
+fn depends(g: &Graph, on: impl Fn(&Op) -> bool) -> Vec<bool> {
+    let mut flags: Vec<bool> = Vec::with_capacity(g.nodes.len());
+    for n in &g.nodes {
+        flags.push(on(&n.op) || n.args.iter().any(|a| flags[a.0 as usize]));
+    }
+    flags
+}
+
 impl<'a> Ev<'a> {
     /// A fresh entry: an empty graph and the detector with nothing evaluated.
     pub(crate) fn begin(&mut self, name: &str, entry: EntryKind<'a>) -> R<Rc<Part<'a>>> {
@@ -79,19 +85,15 @@ impl<'a> Ev<'a> {
         self.traced.clear();
         self.draws.clear();
         self.collected.clear();
+        self.thawed.clear();
+        self.averages.clear();
+        self.replaced.clear();
         self.turn.clear();
         self.carried.clear();
         self.training = matches!(&entry, EntryKind::Stage { trains: Some(_), .. });
         self.entry = entry;
         self.frozen = 0;
-        let fields: Vec<(&'a str, Place, FieldValue<'a>)> = self
-            .set
-            .iter()
-            .filter(|(n, _)| !n.contains('.'))
-            .map(|(n, e)| {
-                (n.as_str(), Place { file: self.set_file, span: e.span }, FieldValue::Written(e, self.set_module))
-            })
-            .collect();
+        let fields = self.outermost_fields();
         let detector = self.detector;
         let at = Place { file: self.modules[0].file, span: Default::default() };
         let part = self.part(0, detector, fields, at, None, 0)?;
@@ -131,11 +133,32 @@ impl<'a> Ev<'a> {
                 continue;
             }
             let Ok(t) = self.lift(v, DType::F32, *place) else { continue };
+            if self.output_rank(name, &t, *place).is_err() {
+                continue;
+            }
             let Ok(node) = self.here(&t, *place) else { continue };
             self.levels[0].graph.outputs.push((name.to_string(), node));
             self.facts.outputs.push((name.to_string(), *place));
         }
         Some(self.finish())
+    }
+
+    /// Reports and metrics read `map` and `sample`: the one has axes beside the samples, the other none.
+    fn output_rank(&mut self, name: &str, t: &Tensor<'a>, place: Place) -> R<()> {
+        let ty = self.ty(t);
+        let (what, help) = match (name, ty.shape.len()) {
+            ("map", 4..) => {
+                ("a `map` is one number per pixel", "make one of its channels: `norm(x, axis: 1)` or a mean")
+            }
+            ("map", 0 | 1) => ("a `map` is one number per pixel", "a number per picture is the output `sample`"),
+            ("sample", 0) => ("`sample` is one number per picture", "keep the axis of samples, the first"),
+            ("sample", 2..) => {
+                ("`sample` is one number per picture", "make one of all: `max(x, axis: [1, 2])` or a mean")
+            }
+            _ => return Ok(()),
+        };
+        self.err(Diagnostic::new("E0204", what, place, format!("is {ty}")).help(help));
+        Err(Bad)
     }
 
     /// `require`s of a detector's body.
@@ -206,19 +229,39 @@ impl<'a> Ev<'a> {
             minimise: None,
             settings: Vec::new(),
             writes: Vec::new(),
+            replaces: Vec::new(),
             reads: Vec::new(),
             collects: Vec::new(),
+            features: None,
             finish: None,
         };
+        let (mut training, mut with) = (None, Functions::default());
+        let stmts = parts.iter().filter_map(|p| if let StagePart::Stmt(s) = p { Some(s) } else { None });
+        self.declared_once(stmts, part.module);
+        let mut given = self.set_outside(&part, path, name);
         for p in parts {
             let _ = match p {
                 StagePart::Stmt(s) => self.statement(s, &frame),
                 StagePart::Minimise { loss, groups, span } => {
                     let at = self.at(part.module, *span);
-                    self.minimise(loss, groups, at, &frame, &mut info)
+                    self.minimise(loss, groups, at, &frame, &mut info).map(|t| training = Some(t))
                 }
-                StagePart::Setting { name, value, .. } => self.setting(name, value, &frame, &mut info),
+                StagePart::Setting { name, value, .. } => {
+                    let own = Set {
+                        name: &name.text,
+                        place: self.at(part.module, name.span),
+                        value: FieldValue::Written(value, part.module),
+                    };
+                    let set = given.iter().position(|g| g.name == name.text).map(|n| given.remove(n));
+                    self.setting(set.unwrap_or(own), &frame, &mut info, &mut with)
+                }
             };
+        }
+        for g in given {
+            let _ = self.setting(g, &frame, &mut info, &mut with);
+        }
+        if let Some(t) = training {
+            let _ = self.train(t, &with, &mut info);
         }
         let collected = std::mem::take(&mut self.collected);
         for (name, t, place) in &collected {
@@ -227,27 +270,56 @@ impl<'a> Ev<'a> {
             }
             info.collects.push(name.clone());
         }
+        self.stage_graphs(info, !collected.is_empty());
+    }
+
+    /// The entries of a stage: what a batch does, and what is done once at the end.
+    fn stage_graphs(&mut self, mut info: StageInfo, collects: bool) {
         let mut g = std::mem::take(&mut self.levels[0].graph);
         let places = std::mem::take(&mut self.levels[0].places);
-        info.writes = g.writes.iter().map(|w| w.0.clone()).collect();
-        if !collected.is_empty() {
-            // What is written depends on all samples: two entries, one per batch and one at the end.
-            let mut last = g.clone();
-            last.name = format!("{full}.finish");
-            last.outputs.clear();
-            last.named.clear();
-            g.writes.clear();
-            info.finish = Some(last.name.clone());
-            let last = self.pruned(last, &places);
-            let g = self.pruned(g, &places);
-            self.stages.push(info);
-            self.graphs.push(g);
-            self.graphs.push(last);
-            return;
+        let replaced: Vec<(String, NodeId)> =
+            std::mem::take(&mut self.replaced).into_iter().map(|r| (r.0, r.1.node)).collect();
+        info.replaces = replaced.iter().map(|r| r.0.clone()).collect();
+        info.writes = g.writes.iter().chain(&replaced).map(|w| w.0.clone()).collect();
+        let whole = depends(&g, |op| matches!(op, Op::Input(n) if n.starts_with("all.")));
+        let batch = depends(&g, |op| matches!(op, Op::Input(n) if !n.starts_with("all.")));
+        let (late, now): (Vec<_>, Vec<_>) = g.writes.iter().cloned().partition(|w| whole[w.1.0 as usize]);
+        let (late_new, new): (Vec<_>, Vec<_>) = replaced.into_iter().partition(|w| whole[w.1.0 as usize]);
+        for (path, n) in late.iter().chain(&late_new) {
+            if batch[n.0 as usize] {
+                let at = places.get(n.0 as usize).copied().unwrap_or(info.place);
+                self.err(
+                    Diagnostic::new("E0410", format!("`{path}` mixes all samples with one batch"), at, "made here")
+                        .help("after the pass there is no batch: put `all(…)` around what it needs of the samples"),
+                );
+            }
         }
+        let averages = std::mem::take(&mut self.averages);
+        let mut last = None;
+        if collects || !averages.is_empty() {
+            let mut end = g.clone();
+            end.name = format!("{}.finish", info.name);
+            end.outputs = late_new;
+            end.named.clear();
+            end.writes = late;
+            let mut places = places.clone();
+            for (weight, state) in averages {
+                let found = self.stored.iter().find(|s| s.path == state).map(|s| s.ty.clone());
+                let Some(ty) = found else { continue };
+                // cannot fail: a leaf takes any declared type.
+                let Ok(n) = end.add(Op::State(state), &[], ty, ScopeId(0)) else { continue };
+                places.push(info.place);
+                end.writes.push((weight, n));
+            }
+            info.finish = Some(end.name.clone());
+            last = Some(self.pruned(end, &places));
+        }
+        g.writes = now;
+        g.outputs.extend(new);
         let g = self.pruned(g, &places);
         self.stages.push(info);
         self.graphs.push(g);
+        self.graphs.extend(last);
     }
 
     /// The detector at a path, in the frames of this entry.
@@ -278,35 +350,23 @@ impl<'a> Ev<'a> {
         place: Place,
         env: &Env<'a>,
         info: &mut StageInfo,
-    ) -> R<()> {
+    ) -> R<Training<'a>> {
         let mut rows = Vec::new();
+        let mut bad = false;
         for g in groups {
             let at = self.at(env.module, g.with.span);
-            let with = match self.eval(&g.with, env) {
-                Ok(Value::Rule(r)) => RuleInfo {
-                    name: r.name.to_string(),
-                    args: r.args.iter().map(|(n, v)| (n.to_string(), Static::of(v))).collect(),
-                },
-                Ok(Value::Func(Func::Fn(_))) => {
-                    self.err(
-                        Diagnostic::new("E0201", "expected an optimiser, found a function", at, "not called")
-                            .help("give its arguments: `adam(lr: 1e-3)`"),
-                    );
-                    continue;
-                }
-                Ok(v) => {
-                    let is = self.describe(&v);
-                    self.err(Diagnostic::new("E0201", "expected an optimiser", at, format!("this is {is}")));
-                    continue;
-                }
-                Err(Bad) => continue,
+            let Ok(f) = self.optimiser(&g.with, at, env) else {
+                bad = true;
+                continue;
             };
-            rows.push(GroupInfo {
+            let name = self.text(at).to_string();
+            let row = GroupInfo {
                 over: g.over.iter().map(|n| n.text.clone()).collect(),
                 places: g.over.iter().map(|n| self.at(env.module, n.span)).collect(),
-                optimiser: with,
+                optimiser: RuleInfo::of(&f).unwrap_or(RuleInfo { name, args: Vec::new() }),
                 weights: Vec::new(),
-            });
+            };
+            rows.push((row, f));
         }
         if info.minimise.is_some() {
             self.err(Diagnostic::new("E0413", "a stage minimises one loss", place, "the second"));
@@ -314,7 +374,7 @@ impl<'a> Ev<'a> {
         }
         let at = self.at(env.module, loss.span);
         let v = self.eval(loss, env);
-        info.minimise = Some(Minimise { loss: self.text(at).to_string(), groups: rows, place: at });
+        info.minimise = Some(self.minimised(self.text(at).to_string(), at, &rows));
         let t = self.lift(&v?, DType::F32, at)?;
         let ty = self.ty(&t);
         if ty != TensorType::new(DType::F32, vec![]) {
@@ -327,81 +387,26 @@ impl<'a> Ev<'a> {
         }
         let node = self.here(&t, at)?;
         self.levels[0].graph.outputs.push(("loss".into(), node));
-        Ok(())
+        if bad { Err(Bad) } else { Ok(Training { loss: t, groups: rows, place: at }) }
     }
 
-    fn setting(&mut self, name: &'a Name, value: &'a Expr, env: &Env<'a>, info: &mut StageInfo) -> R<()> {
-        let at = self.at(env.module, name.span);
-        if !SETTINGS.contains(&name.text.as_str()) {
-            let mut d = Diagnostic::new("E0413", format!("a stage has no setting `{}`", name.text), at, "unknown");
-            d.help = did_you_mean(&name.text, SETTINGS).or_else(|| Some(format!("it has {}", SETTINGS.join(", "))));
-            self.err(d);
-            return Err(Bad);
-        }
-        let key = format!("{}.{}", info.name, name.text);
-        let set = self.set.iter().find(|s| s.0 == key).map(|s| &s.1);
-        let v = self.setting_value(&name.text, set.unwrap_or(value), env)?;
-        let place = self.at(env.module, value.span);
-        let wrong = match (name.text.as_str(), &v) {
-            ("epochs" | "steps" | "batch" | "skip" | "patience", Static::Int(n)) => (*n < 0).then_some("not negative"),
-            ("epochs" | "steps" | "batch" | "skip" | "patience", _) => Some("a known integer"),
-            ("data", Static::Word(w)) => (!["train", "validation", "test", "calibration"].contains(&w.as_str()))
-                .then_some("train, validation, test or calibration"),
-            ("data", _) => Some("train, validation, test or calibration"),
-            ("drop_last", Static::Bool(_)) => None,
-            ("drop_last", _) => Some("true or false"),
-            ("clip", Static::Float(_) | Static::Int(_)) => None,
-            ("clip", _) => Some("a number"),
-            ("schedule" | "keep", Static::Rule(_)) => None,
-            ("schedule" | "keep", _) => Some("a call, as `step(every: 800, by: 0.1)`"),
-            _ => None,
-        };
-        if let Some(want) = wrong {
-            self.err(Diagnostic::new("E0413", format!("`{}` is {want}", name.text), place, "is not"));
-            return Err(Bad);
-        }
-        if info.settings.iter().any(|s| s.0 == name.text) {
-            self.err(Diagnostic::new("E0413", format!("`{}` is set twice", name.text), at, "again here"));
-            return Err(Bad);
-        }
-        info.settings.push((name.text.clone(), v));
-        Ok(())
-    }
-
-    fn setting_value(&mut self, key: &str, e: &'a Expr, env: &Env<'a>) -> R<Static> {
-        match &e.kind {
-            ExprKind::Name(n) if key == "data" => Ok(Static::Word(n.clone())),
-            ExprKind::Call(f, args) if key == "schedule" || key == "keep" => {
-                let ExprKind::Name(n) = &f.kind else { return Err(Bad) };
-                let mut out = Vec::new();
-                for (k, a) in args.iter().enumerate() {
-                    let label = a.name.as_ref().map_or_else(|| k.to_string(), |n| n.text.clone());
-                    let v = match &a.value.kind {
-                        ExprKind::Name(w) if ["train", "validation", "test", "calibration"].contains(&w.as_str()) => {
-                            Static::Word(w.clone())
-                        }
-                        _ => {
-                            let at = self.at(env.module, a.value.span);
-                            match self.eval(&a.value, env)? {
-                                Value::Tensor(t) => {
-                                    // What is watched is a result of the stage.
-                                    let name = self.text(at).to_string();
-                                    let node = self.here(&t, at)?;
-                                    let g = &mut self.levels[0].graph;
-                                    if !g.outputs.iter().any(|o| o.0 == name) {
-                                        g.outputs.push((name.clone(), node));
-                                    }
-                                    Static::Word(name)
-                                }
-                                v => Static::of(&v),
-                            }
-                        }
-                    };
-                    out.push((label, v));
-                }
-                Ok(Static::Rule(RuleInfo { name: n.clone(), args: out }))
+    /// A block or function of weight, gradient, number of the update and rate.
+    fn optimiser(&mut self, e: &'a Expr, at: Place, env: &Env<'a>) -> R<Func<'a>> {
+        match self.eval(e, env)? {
+            Value::Func(f @ (Func::Instance(_) | Func::Typed(_) | Func::Partial(_) | Func::Lambda(_))) => Ok(f),
+            Value::Func(Func::Fn(f)) if f.decl.hyper.is_none() || f.hyper.is_some() => Ok(Func::Fn(f)),
+            Value::Func(Func::Block(..) | Func::Fn(_)) => {
+                self.err(
+                    Diagnostic::new("E0201", "expected an optimiser, found a function", at, "not called")
+                        .help("give its arguments: `adam(lr: 1e-3)`"),
+                );
+                Err(Bad)
             }
-            _ => self.eval(e, env).map(|v| Static::of(&v)),
+            v => {
+                let is = self.describe(&v);
+                self.err(Diagnostic::new("E0201", "expected an optimiser", at, format!("this is {is}")));
+                Err(Bad)
+            }
         }
     }
 }

@@ -7,10 +7,9 @@ use uad_grammar::ast::{Expr, ExprKind, Function, Param, Span, TypeKind};
 
 use crate::diag::nearest::{did_you_mean, nearest};
 use crate::diag::{Diagnostic, Label, Place};
-use crate::source::Files;
 
 use super::Ev;
-use super::modules::Lost;
+use super::program::Program;
 use super::value::{Arg, Bad, Env, R, Value};
 
 /// Names of Python and its libraries, and what they are here.
@@ -93,9 +92,9 @@ impl<'a> Ev<'a> {
     /// `uniad.uad:21`.
     pub(crate) fn where_is(&self, place: Place) -> String {
         match self.lines.get(place.file) {
-            Some((name, starts, _)) => {
-                let line = starts.partition_point(|s| *s <= place.span.start);
-                format!("{name}:{}", line.max(1))
+            Some(l) => {
+                let line = l.starts.partition_point(|s| *s <= place.span.start);
+                [l.name, ":", &line.max(1).to_string()].concat()
             }
             None => String::new(),
         }
@@ -103,13 +102,13 @@ impl<'a> Ev<'a> {
 
     /// The text at a place.
     pub(crate) fn text(&self, place: Place) -> &'a str {
-        let Some((_, _, text)) = self.lines.get(place.file) else { return "" };
-        text.get(place.span.start as usize..place.span.end as usize).unwrap_or("")
+        let Some(l) = self.lines.get(place.file) else { return "" };
+        l.text.get(place.span.start as usize..place.span.end as usize).unwrap_or("")
     }
 
     /// Is a file the library's?
     pub(crate) fn of_library(&self, file: usize) -> bool {
-        self.lines.get(file).is_some_and(|l| l.0.starts_with("stdlib/"))
+        self.lines.get(file).is_some_and(|l| l.name.starts_with("stdlib/"))
     }
 
     /// Remembers a call, to lead from a scope of the graph back to the text.
@@ -143,7 +142,7 @@ impl<'a> Ev<'a> {
         args: &[Arg<'a>],
     ) -> R<()> {
         let takes = |p: &Param| matches!(p.ty.as_ref().map(|t| &t.kind), Some(TypeKind::Tensor(..)));
-        let input = args.iter().find(|a| matches!(&a.value, Value::Tensor(t) if !self.ty(t).shape.is_empty()));
+        let input = args.iter().find(|a| matches!(&a.value, Value::Tensor(t) if !self.type_of(t).shape.is_empty()));
         let Some(a) = input.filter(|_| !params.iter().any(takes)) else { return Ok(()) };
         let (name, given) = (&decl.name.text, self.text(a.place));
         let given = if given.is_empty() || given.len() > 40 { "x" } else { given };
@@ -231,14 +230,14 @@ fn telling(d: &Diagnostic, guessed: bool) -> bool {
 }
 
 /// Drops what only follows: after a line that does not parse, or an import that fails, names are missing.
-pub(crate) fn without_consequences(out: &mut Vec<Diagnostic>, lost: &Lost, files: &Files) {
-    let unparsed = out.iter().any(|d| d.code == "E0001");
+pub(crate) fn without_consequences(out: &mut Vec<Diagnostic>, program: &Program) {
+    let unparsed = program.unparsed();
     out.retain(|d| match d.code {
         "E0101" | "E0107" => {
             let Some(place) = d.labels.first().map(|l| l.place) else { return true };
             let (from, to) = (place.span.start as usize, place.span.end as usize);
-            let name = files.files.get(place.file).and_then(|f| f.1.get(from..to)).unwrap_or("");
-            !unparsed && !lost.contains(&(place.file, name.to_string()))
+            let name = program.files.files.get(place.file).and_then(|f| f.1.get(from..to)).unwrap_or("");
+            !unparsed && !program.lost.contains(&(place.file, name.to_string()))
         }
         "E0106" | "E0404" | "E0406" | "E0412" | "E0413" => !unparsed,
         _ => true,

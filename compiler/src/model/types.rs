@@ -34,20 +34,7 @@ pub(crate) enum Head<'a> {
     Generic,
 }
 
-const WORDS: [&str; 12] = [
-    "int",
-    "string",
-    "text",
-    "folder",
-    "corner",
-    "optimiser",
-    "initialiser",
-    "schedule",
-    "block",
-    "type",
-    "any",
-    "rule",
-];
+const WORDS: [&str; 9] = ["int", "string", "text", "folder", "corner", "initialiser", "block", "type", "any"];
 
 impl<'a> Ev<'a> {
     /// What a type's name means in a module.
@@ -142,12 +129,16 @@ impl<'a> Ev<'a> {
                 };
                 let mut out = Vec::with_capacity(items.len());
                 let mut bad = false;
+                let rest = env.rest.borrow().clone();
                 for i in items.iter() {
+                    // Each element has its own `...`, unless an argument before has said what it is.
+                    (*env.rest.borrow_mut()).clone_from(&rest);
                     match self.fit_in(i.clone(), inner, env, module, place, r#use, depth + 1) {
                         Ok(x) => out.push(x),
                         Err(Bad) => bad = true,
                     }
                 }
+                *env.rest.borrow_mut() = rest;
                 if bad { Err(Bad) } else { Ok(Value::List(Rc::new(out))) }
             }
             TypeKind::Record(fields) => {
@@ -218,8 +209,6 @@ impl<'a> Ev<'a> {
             ("int", _) => self.kind_error("an integer", &v, place, declared),
             ("string" | "text" | "folder" | "corner", Value::Text(_)) => Ok(v),
             ("string" | "text" | "folder" | "corner", _) => self.kind_error("a text", &v, place, declared),
-            ("optimiser" | "schedule" | "rule", Value::Rule(_)) => Ok(v),
-            ("optimiser" | "schedule" | "rule", _) => self.kind_error(&format!("an {word}"), &v, place, declared),
             _ => Ok(v),
         }
     }
@@ -240,6 +229,11 @@ impl<'a> Ev<'a> {
             Value::Tensor(t) => t.clone(),
             Value::Int(_) | Value::Ratio(_) | Value::Float(_) | Value::Bool(_) => {
                 return self.fit_static(v, dtype, dims, env, module, place, declared, r#use);
+            }
+            // A list of numbers is a tensor where one is declared.
+            Value::List(l) if !l.is_empty() && !dims.is_empty() && l.iter().all(Value::is_number) => {
+                let whole = l.iter().all(|v| matches!(v, Value::Int(_)));
+                self.lift(&v, dtype.unwrap_or(if whole { DType::I32 } else { DType::F32 }), place)?
             }
             _ => {
                 let want = if dims.is_empty() { "a number" } else { "a tensor" };
@@ -439,7 +433,9 @@ impl<'a> Ev<'a> {
         }
         let why = "a declared dimension must be what is given";
         let mut out = if shape == ty.shape { t.clone() } else { self.retype(t, shape, why, place)? };
-        out.labels = Some(labels.into());
+        if out.labels.as_deref() != Some(labels.as_slice()) {
+            out.labels = Some(labels.into());
+        }
         Ok(out)
     }
 
@@ -633,6 +629,25 @@ impl<'a> Ev<'a> {
                         Some(d) => d,
                         None => self.dim_of(e, env)?,
                     });
+                }
+                DimItem::Rest(None, s) => {
+                    let mut at = Some(env.clone());
+                    let mut rest = None;
+                    while let Some(f) = at.filter(|_| rest.is_none()) {
+                        rest = f.rest.borrow().clone();
+                        at = f.parent.clone();
+                    }
+                    match rest {
+                        Some(r) => {
+                            labels.extend(r.iter().map(|_| ""));
+                            shape.extend(r);
+                        }
+                        None => {
+                            let place = self.at(module, *s);
+                            self.err(Diagnostic::new("E0211", "`...` is not known here", place, "no argument has it"));
+                            return Err(Bad);
+                        }
+                    }
                 }
                 DimItem::Any(s) | DimItem::Rest(_, s) => {
                     let place = self.at(module, *s);

@@ -45,17 +45,6 @@ pub(crate) enum Value<'a> {
     Tensor(Tensor<'a>),
     /// Anything that can be called.
     Func(Func<'a>),
-    /// An optimiser or another description that only a stage reads.
-    Rule(Rc<RuleValue<'a>>),
-}
-
-/// `adamw(lr: 1e-4)` as data.
-#[derive(Clone)]
-pub(crate) struct RuleValue<'a> {
-    /// Function name.
-    pub name: Rc<str>,
-    /// Arguments by parameter name, defaults filled in.
-    pub args: Vec<(Rc<str>, Value<'a>)>,
 }
 
 /// A node of a graph with what the language knows besides its type.
@@ -178,14 +167,24 @@ pub(crate) type Outputs<'a> = Vec<(&'a str, Value<'a>, Place)>;
 pub(crate) struct Owner<'a> {
     /// Instance path, empty for the detector.
     pub path: String,
-    /// Instances by name: where made, and their own owners.
-    pub children: RefCell<HashMap<String, (Place, Vec<usize>, Rc<Owner<'a>>)>>,
+    /// Instances by name.
+    pub children: RefCell<HashMap<String, Child<'a>>>,
     /// Prefix of foreign names: the `@weights` of the outermost block that has one, with that block's path.
     pub foreign: Option<(String, String)>,
     /// The expression of the outermost detector that made it, or what it is in.
     pub site: Option<Place>,
     /// States that a rule has changed in this entry.
     pub changed: RefCell<Vec<(&'a str, Value<'a>)>>,
+}
+
+/// A named instance of an owner.
+pub(crate) struct Child<'a> {
+    /// The expression that made it.
+    pub site: Place,
+    /// Which turns of the comprehensions around that.
+    pub turn: Vec<usize>,
+    /// What it owns itself.
+    pub owner: Rc<Owner<'a>>,
 }
 
 /// An argument of a call.
@@ -329,7 +328,6 @@ impl<'a> Value<'a> {
             Value::Func(Func::Block(..)) => "a block without inputs",
             Value::Func(Func::Detector | Func::Part(_)) => "a detector",
             Value::Func(_) => "a function",
-            Value::Rule(_) => "a rule",
         }
     }
 

@@ -60,6 +60,12 @@ pub struct Content {
 impl Content {
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let (header, parts) = self.parts()?;
+        Ok([&[header.as_slice()][..], &parts].concat().concat())
+    }
+
+    /// The bytes of the file: its header, digest included, and what follows.
+    fn parts(&self) -> Result<(Vec<u8>, Vec<&[u8]>), String> {
         let mut items: BTreeMap<String, Item<'_>> = BTreeMap::new();
         items.insert(PLAN.to_owned(), Item::text(&self.plan));
         items.insert(SPEC.to_owned(), Item::text(&self.spec));
@@ -75,17 +81,22 @@ impl Content {
         let metadata = Metadata { version: VERSION, digest: "0".repeat(digest::DIGITS), card: self.card.clone() };
         let metadata = serde_json::to_string(&metadata).map_err(|e| e.to_string())?;
         let metadata = HashMap::from([("uad".to_owned(), metadata)]);
-        let mut bytes = safetensors::serialize(items, Some(metadata)).map_err(|e| e.to_string())?;
-        let digits = digest::digits(&bytes).ok_or("the metadata has no digest")?;
-        let digest = digest::of(&bytes, &digits);
-        bytes[digits].copy_from_slice(digest.as_bytes());
-        Ok(bytes)
+        let (mut header, parts) = crate::tensors::parts(items, Some(metadata)).map_err(|e| e.to_string())?;
+        let digits = digest::digits(&header).ok_or("the metadata has no digest")?;
+        let all: Vec<&[u8]> = std::iter::once(header.as_slice()).chain(parts.iter().copied()).collect();
+        let digest = digest::of(&all, &digits);
+        header[digits].copy_from_slice(digest.as_bytes());
+        Ok((header, parts))
     }
 
     /// Writes the file, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), ReadError> {
-        let bytes = self.to_bytes().map_err(|e| ReadError::new(path, e))?;
-        crate::whole::write(path, &bytes).map_err(|e| ReadError::new(path, e))
+        let (header, parts) = self.parts().map_err(|e| ReadError::new(path, e))?;
+        let write = |to: &mut dyn std::io::Write| {
+            to.write_all(&header)?;
+            parts.iter().try_for_each(|p| to.write_all(p))
+        };
+        crate::whole::write_with(path, write).map_err(|e| ReadError::new(path, e))
     }
 }
 
@@ -152,7 +163,7 @@ impl Bundle {
         };
         let fits = || {
             digest::digits(bytes)
-                .is_some_and(|d| bytes[d.clone()] == *digest.as_bytes() && digest::of(bytes, &d) == digest)
+                .is_some_and(|d| bytes[d.clone()] == *digest.as_bytes() && digest::of(&[bytes], &d) == digest)
         };
         // Read while the digest is made, believed after.
         let (fits, plan) = std::thread::scope(|s| {
@@ -172,9 +183,10 @@ impl Bundle {
     /// Every stored tensor of the plan is there with its type.
     fn check_stored(&self) -> Result<(), ReadError> {
         for s in &self.plan.stored {
-            let shape: Option<Vec<usize>> = s.shape.iter().map(|d| usize::try_from(d.as_int()?).ok()).collect();
-            let fits =
-                self.table.get(&s.path).is_some_and(|(d, have, _)| *d == s.dtype && Some(have) == shape.as_ref());
+            // Open dims have their values from here.
+            let one = |(d, have): (&Dim, &usize)| d.as_int().is_none_or(|d| usize::try_from(d) == Ok(*have));
+            let shape = |have: &[usize]| have.len() == s.shape.len() && s.shape.iter().zip(have).all(one);
+            let fits = self.table.get(&s.path).is_some_and(|(d, have, _)| *d == s.dtype && shape(have));
             if !fits {
                 return Err(ReadError::new(&self.path, format!("`{}` is missing or of another type", s.path)));
             }
@@ -197,6 +209,16 @@ impl Bundle {
         self.map.bytes().get(self.table.get(path)?.2.clone())
     }
 
+    /// The shape of a stored tensor.
+    pub fn shape(&self, path: &str) -> Option<&[usize]> {
+        self.table.get(path).map(|t| t.1.as_slice())
+    }
+
+    /// Gives back the memory of what was read of the mapped file; it is loaded again where it is read again.
+    pub fn release(&self) {
+        self.map.release();
+    }
+
     /// A tensor of the file by its full name.
     fn tensor(&self, name: &str) -> Option<Tensor> {
         let (dtype, shape, range) = self.table.get(name)?;
@@ -207,6 +229,13 @@ impl Bundle {
     pub fn all_stored(&self) -> BTreeMap<String, Tensor> {
         let own = self.table.keys().filter(|n| !n.starts_with("uad."));
         own.filter_map(|n| Some((n.clone(), self.tensor(n)?))).collect()
+    }
+
+    /// All that it holds, to be written again with changes.
+    pub fn content(&self) -> Content {
+        let (probe_inputs, probe_outputs) = self.probe();
+        let (card, spec, stored) = (self.card.clone(), self.spec.clone(), self.all_stored());
+        Content { card, plan: self.plan.to_string(), spec, stored, probe_inputs, probe_outputs }
     }
 
     /// Inputs and outputs of the probe.

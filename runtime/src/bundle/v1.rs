@@ -35,6 +35,116 @@ pub struct Card {
     /// Names and texts of the user's files that it was compiled from; their texts are the tensor `uad.spec`.
     #[serde(default)]
     pub files: Vec<String>,
+    /// How its stages were run; the last training last.
+    #[serde(default)]
+    pub training: Vec<Training>,
+    /// What its scores mean, learnt from normal samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+}
+
+/// One run of stages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The data set, as the user named it.
+    pub data: String,
+    /// A digest over the names and contents of the samples that were used.
+    #[serde(default)]
+    pub digest: String,
+    /// Categories of the data set.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// The seed of the order of samples and of draws.
+    #[serde(default)]
+    pub seed: u64,
+    /// What became of each stage.
+    #[serde(default)]
+    pub stages: Vec<Trained>,
+    /// Who ran them: `uadc 0.1.0`.
+    #[serde(default)]
+    pub producer: String,
+}
+
+/// What became of a stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trained {
+    /// Its name.
+    pub stage: String,
+    /// Passes over the data.
+    #[serde(default)]
+    pub epochs: u64,
+    /// Updates.
+    #[serde(default)]
+    pub steps: u64,
+    /// Samples of a pass.
+    #[serde(default)]
+    pub samples: usize,
+    /// Mean loss of the last pass.
+    #[serde(default)]
+    pub loss: Option<f64>,
+    /// The best value of what was watched.
+    #[serde(default)]
+    pub best: Option<f64>,
+    /// The epoch that was kept, from 0.
+    #[serde(default)]
+    pub kept: Option<u64>,
+    /// Seconds.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+/// Where normal ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// What it was learnt from, for people: `mvtec_bottle, calibration`.
+    pub data: String,
+    /// For scores of samples.
+    #[serde(default)]
+    pub sample: Option<Threshold>,
+    /// For values of maps, from the highest value of each normal map.
+    #[serde(default)]
+    pub map: Option<Threshold>,
+}
+
+/// A threshold on scores, with what is needed to move it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// Scores above it are anomalous.
+    pub threshold: f32,
+    /// The lowest normal score.
+    pub low: f32,
+    /// The false-alarm rate that was asked for.
+    pub rate: f64,
+    /// How the threshold was found: `quantile`, `pareto`, `gumbel`, `set`.
+    pub method: String,
+    /// Normal scores that it was learnt from.
+    pub scores: u64,
+    /// Of these, how many lie above it.
+    pub above: u64,
+    /// The 95 % interval of the false-alarm rate that this stands for (Clopper and Pearson).
+    pub interval: [f64; 2],
+    /// The highest normal scores, falling; all of them where there are few.
+    #[serde(default)]
+    pub highest: Vec<f32>,
+    /// Generalised Pareto distribution of the highest scores.
+    #[serde(default)]
+    pub pareto: Option<Pareto>,
+    /// Gumbel distribution of all scores: location and scale.
+    #[serde(default)]
+    pub gumbel: Option<[f64; 2]>,
+}
+
+/// A tail: the part `share` of scores lies above `from`, and beyond it is Pareto-distributed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pareto {
+    /// Where the tail begins.
+    pub from: f64,
+    /// The part of scores in it.
+    pub share: f64,
+    /// Shape: below 0 the scores have an end.
+    pub shape: f64,
+    /// Scale.
+    pub scale: f64,
 }
 
 /// An input of the detector.

@@ -37,9 +37,14 @@ fn walk(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) -> Result<(), ReadE
         let path = entry.map_err(|e| ReadError::new(folder, e))?.path();
         if path.is_dir() {
             walk(&path, depth + 1, found)?;
-        } else if path.extension().and_then(|e| e.to_str()).is_some_and(|e| IMAGES.contains(&&*e.to_lowercase())) {
+        } else if looks_like_image(&path) {
             found.push(path);
         }
     }
     Ok(())
+}
+
+/// Does the name end as those of images do?
+pub fn looks_like_image(path: &Path) -> bool {
+    path.extension().and_then(|e| e.to_str()).is_some_and(|e| IMAGES.contains(&&*e.to_lowercase()))
 }

@@ -2,22 +2,28 @@
 //!
 //! In: paths and the steps of an input's pipeline. Out: RGB images and f32 tensors; a broken file is a [`ReadError`] that
 //! names it. Invariants: no file makes it panic or take memory beyond [`image::MOST_PIXELS`]; results equal what PIL and
-//! torchvision give for the same pixels. Imports: nothing of this project.
+//! torchvision give for the same pixels. Imports: memory.
 
+pub mod covered;
 pub mod defect;
 pub mod files;
 pub mod foreign;
 pub mod image;
+pub mod load;
+pub mod manifest;
+pub mod mask;
 pub mod pipeline;
 pub mod procedural;
 pub mod resize;
+pub mod sample;
+pub mod set;
 pub mod texture;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A file that cannot be used.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadError {
     /// Which.
     pub path: PathBuf,

@@ -73,20 +73,20 @@ fn taps(extent: usize, out: usize) -> Vec<Tap> {
 
 /// The shorter side becomes `size`, the other keeps the ratio, rounded down (torchvision's `Resize(int)`).
 pub fn shorter(image: &RgbImage, size: u32) -> RgbImage {
-    let (h, w) = (u64::from(image.height()), u64::from(image.width()));
+    let (h, w) = shorter_size((image.height(), image.width()), size);
+    bilinear(image, h, w)
+}
+
+/// Height and width of [`shorter`].
+pub fn shorter_size((h, w): (u32, u32), size: u32) -> (u32, u32) {
     // Images have at most 2^28 pixels, so an extent beyond 2^16 in the other direction is cut off there.
-    let long = |a: u64, b: u64| (u64::from(size) * a / b.max(1)).clamp(1, 1 << 16) as u32;
-    if h <= w { bilinear(image, size, long(w, h)) } else { bilinear(image, long(h, w), size) }
+    let long = |a: u32, b: u32| (u64::from(size) * u64::from(a) / u64::from(b.max(1))).clamp(1, 1 << 16) as u32;
+    if h <= w { (size, long(w, h)) } else { (long(h, w), size) }
 }
 
 /// The middle `size` x `size`; what lies outside the image is black.
 pub fn centre_crop(image: &RgbImage, size: u32) -> RgbImage {
-    let start = |extent: u32| {
-        let (extent, size) = (i64::from(extent), i64::from(size));
-        // Python rounds halves to even.
-        let (half, odd) = ((extent - size).div_euclid(2), (extent - size).rem_euclid(2));
-        if odd == 1 && half.rem_euclid(2) == 1 { half + 1 } else { half }
-    };
+    let start = |extent: u32| crop_start(extent.into(), size.into());
     let (top, left) = (start(image.height()), start(image.width()));
     RgbImage::from_fn(size, size, |x, y| {
         let (x, y) = (i64::from(x) + left, i64::from(y) + top);
@@ -95,6 +95,13 @@ pub fn centre_crop(image: &RgbImage, size: u32) -> RgbImage {
             _ => image::Rgb([0; 3]),
         }
     })
+}
+
+/// Where the middle begins; negative where it is larger than the image.
+pub fn crop_start(extent: i64, size: i64) -> i64 {
+    // Python rounds halves to even.
+    let (half, odd) = ((extent - size).div_euclid(2), (extent - size).rem_euclid(2));
+    if odd == 1 && half.rem_euclid(2) == 1 { half + 1 } else { half }
 }
 
 #[cfg(test)]

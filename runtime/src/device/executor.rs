@@ -1,222 +1,119 @@
-//! Running a bound entry on the CPU.
+//! Running a bound entry on the CPU, with stored tensors that stay as they are.
 //!
 //! In: a bound entry, the memory of stored tensors, input values. Out: output values. Invariants: all memory is taken when the
-//! executor is made; [`Executor::run`] allocates nothing; the same inputs give the same bits for any number of threads.
-//! Imports: `uad-plan`, `uad-kernels`, memory.
+//! executor is made; [`Executor::run`] allocates nothing; the same inputs give the same bits for any number of threads; what the
+//! entry writes is a copy of the executor's own. Imports: frames.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use uad_kernels::cpu::program::KernelTime;
-use uad_kernels::cpu::{Isa, Pool, Program};
+use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::tensor::Tensor;
-use uad_plan::{Bound, BufferPlace, DType, Port};
+use uad_plan::{Bound, Port};
 
+pub use super::frame::Draw;
+use super::frame::{Frame, size};
 use super::memory::Memory;
 
 /// Where the bytes of stored tensors are: in a mapped bundle, or in memory.
 pub trait StoredBytes: Send + Sync {
     /// The bytes of a stored tensor, little-endian, row-major.
     fn bytes(&self, path: &str) -> Option<&[u8]>;
-}
 
-/// What draws depend on, beside their site.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Draw {
-    /// The run's seed.
-    pub seed: u64,
-    /// The step of the run.
-    pub step: u64,
-    /// The number of the first sample of the batch.
-    pub sample: u64,
+    /// They were read and may leave memory, if they can be loaded again.
+    fn release(&self) {}
+
+    /// The shape of a stored tensor: the values of the open dims that it has in the plan.
+    fn shape(&self, path: &str) -> Option<Vec<usize>> {
+        let _ = path;
+        None
+    }
 }
 
 /// A bound entry with its memory, ready to run.
 pub struct Executor {
-    bound: Bound,
-    program: Program,
-    pool: Arc<Pool>,
-    /// Keeps what `pointers` of stored tensors point to.
+    frame: Frame,
+    /// Keeps what the frame's pointers to stored tensors point to.
     _stored: Arc<dyn StoredBytes>,
-    inputs: Vec<Memory>,
-    outputs: Vec<Memory>,
     /// Stored tensors that the entry writes: copies of their own.
     written: Vec<(usize, Memory)>,
-    _arena: Memory,
-    _persistent: Memory,
-    pointers: Vec<Pointer>,
-    bytes: usize,
 }
 
-/// The address of a buffer. The memory it points into belongs to the same executor.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Pointer(*mut u8);
+impl Deref for Executor {
+    type Target = Frame;
+    fn deref(&self) -> &Frame {
+        &self.frame
+    }
+}
 
-// SAFETY: the memory belongs to the executor and is used by one run at a time (`run` takes `&mut self`).
-unsafe impl Send for Pointer {}
-// SAFETY: shared references to an executor read outputs only.
-unsafe impl Sync for Pointer {}
+/// The content of a stored tensor, of its size and aligned for its elements.
+pub(super) fn content<'a>(stored: &'a dyn StoredBytes, port: &Port) -> Result<&'a [u8], String> {
+    let content = stored.bytes(&port.name).filter(|b| b.len() == size(port));
+    let content = content.ok_or_else(|| format!("`{}` has no values", port.name))?;
+    if content.as_ptr().align_offset(port.dtype.bytes()) == 0 || port.written {
+        Ok(content)
+    } else {
+        Err(format!("`{}` is not aligned in its file", port.name))
+    }
+}
 
 impl Executor {
     /// Takes memory, compiles the kernels, runs what needs to run once.
     pub fn new(bound: Bound, stored: Arc<dyn StoredBytes>, pool: Arc<Pool>, isa: Isa) -> Result<Executor, String> {
-        let mut bytes = 0;
-        let mut take = |n: usize| -> Result<Memory, String> {
-            bytes += n;
-            Memory::zeroed(n).ok_or_else(|| format!("this machine has no {n} bytes of memory to give"))
-        };
-        let ports = |ports: &[Port], take: &mut dyn FnMut(usize) -> Result<Memory, String>| {
-            ports.iter().map(|p| take(size(p))).collect::<Result<Vec<Memory>, String>>()
-        };
-        let mut inputs = ports(&bound.inputs, &mut take)?;
-        let mut outputs = ports(&bound.outputs, &mut take)?;
-        let (mut arena, mut persistent) = (take(bound.arena)?, take(bound.persistent)?);
         let mut written = Vec::new();
-        let mut pointers = Vec::with_capacity(bound.places.len());
-        for (i, place) in bound.places.iter().enumerate() {
-            let at = |memory: &mut Memory, offset: usize| -> Result<*mut u8, String> {
-                let room = memory.len().checked_sub(offset).is_some_and(|r| r >= bound.buffer_bytes(i));
-                // SAFETY: `offset` is inside the memory, which is checked here again.
-                if room { Ok(unsafe { memory.as_mut_ptr().add(offset) }) } else { Err("a place is outside".to_owned()) }
-            };
-            let missing = || format!("buffer {i} has no memory");
-            let pointer = match place {
-                BufferPlace::Input(n) => at(inputs.get_mut(*n).ok_or_else(missing)?, 0)?,
-                BufferPlace::Output(n) => at(outputs.get_mut(*n).ok_or_else(missing)?, 0)?,
-                BufferPlace::Arena(offset) => at(&mut arena, *offset)?,
-                BufferPlace::Persistent(offset) => at(&mut persistent, *offset)?,
-                BufferPlace::Stored => {
-                    let port = bound.stored.iter().find(|p| p.buffer.0 as usize == i).ok_or_else(missing)?;
-                    let content = stored.bytes(&port.name).filter(|b| b.len() == size(port));
-                    let content = content.ok_or_else(|| format!("`{}` has no values", port.name))?;
-                    if port.written {
-                        let mut copy = take(content.len())?;
-                        copy.bytes_mut().copy_from_slice(content);
-                        let pointer = copy.as_mut_ptr();
-                        written.push((i, copy));
-                        pointer
-                    } else if content.as_ptr().align_offset(port.dtype.bytes()) == 0 {
-                        // Only read: no kernel writes a buffer that is not marked as written.
-                        content.as_ptr().cast_mut()
-                    } else {
-                        return Err(format!("`{}` is not aligned in its file", port.name));
-                    }
-                }
-            };
-            pointers.push(Pointer(pointer));
-        }
-        let program = Program::compile(&bound, isa)?;
-        let mut made = Executor {
-            bound,
-            program,
-            pool,
-            _stored: stored,
-            inputs,
-            outputs,
-            written,
-            _arena: arena,
-            _persistent: persistent,
-            pointers,
-            bytes,
+        let mut place = |i: usize, port: &Port| {
+            let content = content(&*stored, port)?;
+            if !port.written {
+                // Only read: no kernel writes a buffer that is not marked as written.
+                return Ok(content.as_ptr().cast_mut());
+            }
+            let copy = Memory::zeroed(content.len());
+            let mut copy = copy.ok_or_else(|| format!("this machine has no {} bytes to give", content.len()))?;
+            copy.bytes_mut().copy_from_slice(content);
+            let pointer = copy.as_mut_ptr();
+            written.push((i, copy));
+            Ok(pointer)
         };
-        made.setup()?;
-        Ok(made)
-    }
-
-    fn raw(&self) -> &[*mut u8] {
-        // SAFETY: `Pointer` is transparent over `*mut u8`.
-        unsafe { std::slice::from_raw_parts(self.pointers.as_ptr().cast(), self.pointers.len()) }
-    }
-
-    /// Runs what depends on stored tensors only.
-    fn setup(&mut self) -> Result<(), String> {
-        let pointers: Vec<*mut u8> = self.raw().to_vec();
-        // SAFETY: one pointer per buffer, each valid for its buffer's bytes; `Bound` proves that kernels stay inside.
-        unsafe { self.program.setup(&self.pool, &pointers) }
-    }
-
-    /// The entry as bound.
-    pub fn bound(&self) -> &Bound {
-        &self.bound
-    }
-
-    /// Bytes taken, beside packed weights.
-    pub fn memory(&self) -> usize {
-        self.bytes
+        let mut frame = Frame::new(bound, pool, isa, None, &mut place)?;
+        // SAFETY: the frame's memory, and the copies in `written`, belong to this executor alone.
+        unsafe { frame.setup(&|| stored.release())? };
+        Ok(Executor { frame, _stored: stored, written })
     }
 
     /// The bytes of an input, to be filled.
     pub fn input_mut(&mut self, name: &str) -> Option<&mut [u8]> {
-        let n = self.bound.inputs.iter().position(|p| p.name == name)?;
-        Some(self.inputs.get_mut(n)?.bytes_mut())
+        self.frame.input_mut(name)
     }
 
     /// The values of an f32 input, to be filled.
     pub fn input_f32_mut(&mut self, name: &str) -> Option<&mut [f32]> {
-        let port = self.bound.inputs.iter().find(|p| p.name == name)?;
-        if port.dtype != DType::F32 {
-            return None;
-        }
-        let bytes = self.input_mut(name)?;
-        // SAFETY: memory begins on a 64-byte boundary and holds whole f32, for which every bit pattern is valid.
-        Some(unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / 4) })
+        self.frame.input_f32_mut(name)
     }
 
     /// Sets an input.
     pub fn set_input(&mut self, name: &str, value: &Tensor) -> Result<(), String> {
-        let port = self.bound.inputs.iter().find(|p| p.name == name);
-        let port = port.ok_or_else(|| format!("no input `{name}`"))?;
-        if (port.dtype, port.shape.as_slice()) != (value.dtype(), value.shape()) {
-            let (want, have) = (&port.shape, value.shape());
-            return Err(format!("`{name}` is {}{want:?}, not {}{have:?}", port.dtype, value.dtype()));
-        }
-        let content = value.to_bytes();
-        match self.input_mut(name) {
-            Some(bytes) if bytes.len() == content.len() => bytes.copy_from_slice(&content),
-            _ => return Err(format!("no input `{name}`")),
-        }
-        Ok(())
+        self.frame.set_input(name, value)
     }
 
     /// One run. Allocates nothing.
     pub fn run(&mut self, draw: Draw) {
-        // SAFETY: as in `setup`; `&mut self` keeps every other run and reader away.
-        unsafe { self.program.run(&self.pool, self.raw(), (draw.seed, draw.step, draw.sample)) }
-    }
-
-    /// The bytes of an output of the last run.
-    pub fn output_bytes(&self, name: &str) -> Option<&[u8]> {
-        let n = self.bound.outputs.iter().position(|p| p.name == name)?;
-        Some(self.outputs.get(n)?.bytes())
-    }
-
-    /// An output of the last run.
-    pub fn output(&self, name: &str) -> Option<Tensor> {
-        let port = self.bound.outputs.iter().find(|p| p.name == name)?;
-        Tensor::from_bytes(port.dtype, &port.shape, self.output_bytes(name)?).ok()
+        // SAFETY: all memory that is written belongs to this executor, and `&mut self` keeps every other run and reader away.
+        unsafe { self.frame.run(draw) }
     }
 
     /// Stored tensors as the entry has left them, of those that it writes.
     pub fn written(&self) -> Vec<(String, Tensor)> {
         let value = |(i, memory): &(usize, Memory)| {
-            let port = self.bound.stored.iter().find(|p| p.buffer.0 as usize == *i)?;
+            let port = self.frame.bound().stored.iter().find(|p| p.buffer.0 as usize == *i)?;
             Some((port.name.clone(), Tensor::from_bytes(port.dtype, &port.shape, memory.bytes()).ok()?))
         };
         self.written.iter().filter_map(value).collect()
     }
 
-    /// The compiled entry.
-    pub fn program(&self) -> &Program {
-        &self.program
-    }
-
     /// The time of every kernel in one run.
     pub fn profile(&mut self) -> Vec<KernelTime> {
         // SAFETY: as in `run`.
-        unsafe { self.program.profile(&self.pool, self.raw(), (0, 0, 0)) }
+        unsafe { self.frame.profile() }
     }
-}
-
-fn size(port: &Port) -> usize {
-    port.shape.iter().product::<usize>() * port.dtype.bytes()
 }

@@ -6,4 +6,6 @@
 #![allow(unsafe_code)]
 
 pub mod executor;
+pub mod frame;
 pub mod memory;
+pub mod store;

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use uad_compiler::model::{InputInfo, LoaderStep, StageInfo, Static, StoredInfo};
+use uad_compiler::model::{InputInfo, LoaderStep, StageInfo, Static};
 use uad_plan::tensor::Tensor;
-use uad_plan::{Binding, Dim};
+use uad_plan::{Binding, Dim, Plan, Verified};
 use uad_runtime::bundle::{Content, exe, v1};
 use uad_runtime::device::executor::StoredBytes;
+use uad_runtime::device::memory::fits;
 
 use crate::args::{self, Build, Target};
 use crate::compiled::{self, Compiled, Feed};
@@ -44,7 +45,8 @@ pub fn run(args: &Build) -> Done {
         }
     };
     let size = std::fs::metadata(&path).map_or(0, |m| m.len());
-    let seeded = compiled.model.stored.len() - content.given(&compiled);
+    let own = compiled.model.stored.iter().filter(|s| s.stage.is_none()).count();
+    let seeded = own - content.given(&compiled);
     let from = match (seeded, content.card.weights.len()) {
         (0, _) => "all weights from files".to_owned(),
         (n, 0) => format!("{} from seed {}", count(n, "tensor"), args.seed),
@@ -74,49 +76,61 @@ impl Built {
 }
 
 fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
-    let model = &compiled.model;
     let mut stored = Tensors::new();
     for argument in &args.weights {
         weights::load(&mut stored, compiled, argument)?;
     }
     let given: Vec<String> = stored.keys().cloned().collect();
-    // The first values and the plan do not need each other.
+    // The first values and the plan, with its text, do not need each other.
+    let plan = || compiled.plan("score", &[]).map(|plan| (plan.to_string(), plan));
     let (drawn, plan) = std::thread::scope(|s| {
-        let thread = std::thread::Builder::new().stack_size(crate::STACK);
-        let plan = thread.spawn_scoped(s, || compiled.plan("score", &[]));
+        let made = std::thread::Builder::new().stack_size(crate::STACK).spawn_scoped(s, plan);
         let drawn = weights::initialise(compiled, args.seed, &mut stored);
-        let plan = match plan.map(std::thread::ScopedJoinHandle::join) {
+        let plan = match made.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(plan)) => plan,
             // The hook has said what happened.
             Ok(Err(_)) => Err(Failure::Fault("the compiler broke off".to_owned())),
-            Err(_) => compiled.plan("score", &[]),
+            Err(_) => plan(),
         };
         (drawn, plan)
     });
     drawn?;
-    let plan = plan?;
-    let user: Vec<(String, String)> = compiled.files.files.iter().filter(|f| is_user(&f.0)).cloned().collect();
+    let (text, plan) = plan?;
     let is_given = |path: &str| given.binary_search_by(|g| g.as_str().cmp(path)).is_ok();
     let card = v1::Card {
-        detector: model.name.clone(),
-        producer: format!("uadc {}", env!("CARGO_PKG_VERSION")),
         params: args.choice.set.iter().cloned().collect(),
-        inputs: model.inputs.iter().map(input).collect(),
-        outputs: compiled.graph("score")?.outputs.iter().map(|o| o.0.clone()).collect(),
         stages: stages(compiled, &is_given),
         seed: args.seed,
         weights: args.weights.clone(),
-        files: user.iter().map(|f| f.0.clone()).collect(),
+        ..v1::Card::default()
     };
-    let text = plan.to_string();
+    Ok(Built { content: packed(compiled, (text, plan), stored, card)?, given: given.len() })
+}
+
+/// A bundle of these values and the plan with its text; what the model knows is added to the card.
+pub fn packed(
+    compiled: &Compiled,
+    (text, plan): (String, Verified<Plan<Dim>>),
+    stored: Tensors,
+    card: v1::Card,
+) -> Done<Content> {
+    let model = &compiled.model;
+    let user: Vec<(String, String)> = compiled.files.files.iter().filter(|f| is_user(&f.0)).cloned().collect();
+    let card = v1::Card {
+        detector: model.name.clone(),
+        producer: format!("uadc {}", env!("CARGO_PKG_VERSION")),
+        inputs: model.inputs.iter().map(input).collect(),
+        outputs: compiled.graph("score")?.outputs.iter().map(|o| o.0.clone()).collect(),
+        files: user.iter().map(|f| f.0.clone()).collect(),
+        ..card
+    };
     let stored = Arc::new(InMemory(stored));
     let mut engine = Engine::new(plan, stored.clone(), &args::Engine::default());
     let (probe_inputs, probe_outputs) = probe(&mut engine, &card)?;
     drop(engine);
     let stored = Arc::into_inner(stored).ok_or_else(|| Failure::Fault("the weights are still in use".to_owned()))?.0;
     let spec = compiled::joined(&user);
-    let content = Content { card, plan: text, spec, stored, probe_inputs, probe_outputs };
-    Ok(Built { content, given: given.len() })
+    Ok(Content { card, plan: text, spec, stored, probe_inputs, probe_outputs })
 }
 
 fn input(i: &InputInfo) -> v1::Input {
@@ -129,22 +143,24 @@ fn input(i: &InputInfo) -> v1::Input {
     }
 }
 
-fn step(s: &LoaderStep) -> v1::Step {
+pub fn step(s: &LoaderStep) -> v1::Step {
     let int = |a: &(String, Static)| if let Static::Int(v) = &a.1 { Some(*v) } else { None };
     v1::Step { name: s.name.clone(), args: s.args.iter().filter_map(int).collect() }
 }
 
 /// Is this text the user's, not the library's or that of `--set`?
 fn is_user(name: &str) -> bool {
-    !name.starts_with("stdlib/") && name != "--set"
+    !name.starts_with("stdlib/") && name != uad_compiler::source::COMMAND_LINE
 }
 
-/// A stage is done where files gave all that it would train.
-fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::Stage> {
-    let stored = &compiled.model.stored;
-    let trained = |s: &&StoredInfo| !s.frozen && s.kind == uad_plan::StoredKind::Weight;
-    let all = stored.iter().filter(trained).all(|s| is_given(&s.path));
-    let stage = |s: &StageInfo| v1::Stage { name: s.name.clone(), done: all, needed: true };
+/// A stage is done where files gave all that it would write.
+pub fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::Stage> {
+    let own = |path: &String| compiled.model.stored.iter().any(|s| s.path == *path && s.stage.is_none());
+    let stage = |s: &StageInfo| {
+        let mut written = s.writes.iter().filter(|p| own(p)).peekable();
+        let done = written.peek().is_some() && written.all(|p| is_given(p));
+        v1::Stage { name: s.name.clone(), done, needed: true }
+    };
     compiled.model.stages.iter().map(stage).collect()
 }
 
@@ -152,6 +168,14 @@ fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::Stage
 fn probe(engine: &mut Engine, card: &v1::Card) -> Done<(Tensors, Tensors)> {
     let binding = sizes(engine, "score", 1, &[])?;
     let bound = engine.bind("score", &binding)?;
+    let ports = bound.inputs.iter().chain(&bound.outputs).map(|p| bound.buffer_bytes(p.buffer.0 as usize));
+    let all = ports.chain([bound.arena, bound.persistent]).fold(0, usize::saturating_add);
+    if !fits(all) {
+        let name = &card.detector;
+        return Err(Failure::input(format!(
+            "one call of `{name}` takes {all} bytes, for which this machine has no memory"
+        )));
+    }
     let mut inputs = BTreeMap::new();
     for (n, port) in bound.inputs.iter().enumerate() {
         // A pattern of waves in [0, 1], the same on every machine.
@@ -170,7 +194,7 @@ fn probe(engine: &mut Engine, card: &v1::Card) -> Done<(Tensors, Tensors)> {
 
 /// Values for the open dims of an entry: `batch` for `b`, the given ones, a small size for the rest.
 pub fn sizes(engine: &Engine, entry: &str, batch: i64, given: &[(String, i64)]) -> Done<Binding> {
-    let mut binding = Binding::new();
+    let mut binding = engine.stored_dims(entry)?;
     for dim in &engine.entry(entry)?.dims {
         let value = given.iter().find(|g| g.0 == *dim).map(|g| g.1);
         let usual = match dim.as_str() {
@@ -178,7 +202,7 @@ pub fn sizes(engine: &Engine, entry: &str, batch: i64, given: &[(String, i64)]) 
             "H" | "W" => 224,
             _ => 64,
         };
-        binding.insert(dim.clone(), value.unwrap_or(usual));
+        binding.entry(dim.clone()).or_insert(value.unwrap_or(usual));
     }
     Ok(binding)
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use uad_compiler::diag::Severity;
-use uad_compiler::model::StoredInfo;
+use uad_compiler::model::{Model, StoredInfo};
 
 use crate::args::Check;
 use crate::compiled::{Checked, look_at_all};
@@ -50,7 +50,7 @@ fn report(checked: &Checked, paths: bool) -> Value {
     if let (true, Some(model), Some(object)) = (paths, &checked.model, value.as_object_mut()) {
         let one =
             |s: &StoredInfo| json!({ "path": s.path, "type": s.ty.to_string(), "kind": kind(s), "frozen": s.frozen });
-        object.insert("stored".to_owned(), model.stored.iter().map(one).collect());
+        object.insert("stored".to_owned(), own(model).map(one).collect());
     }
     value
 }
@@ -62,14 +62,19 @@ fn kind(s: &StoredInfo) -> &'static str {
     }
 }
 
+/// Stored tensors of the detector, without what optimisers keep.
+fn own(model: &Model) -> impl Iterator<Item = &StoredInfo> + Clone {
+    model.stored.iter().filter(|s| s.stage.is_none())
+}
+
 /// Path, kind and type of every stored tensor, and sums.
 fn paths(checked: &Checked) -> String {
     let Some(model) = &checked.model else { return String::new() };
-    let width = model.stored.iter().map(|s| s.path.chars().count()).max().unwrap_or(0);
+    let width = own(model).map(|s| s.path.chars().count()).max().unwrap_or(0);
     let look = Look::stdout();
     let mut text = String::new();
     let (mut trained, mut frozen) = (0u64, 0u64);
-    for s in &model.stored {
+    for s in own(model) {
         let n = s.ty.shape.iter().map(|d| d.as_int().unwrap_or(0).unsigned_abs()).product::<u64>();
         *if s.frozen || kind(s) == "state" { &mut frozen } else { &mut trained } += n;
         let note = if s.frozen { look.dim("  frozen") } else { String::new() };
@@ -78,7 +83,7 @@ fn paths(checked: &Checked) -> String {
     text.push_str(&format!(
         "{}: {}, {} values trained, {} fixed\n",
         model.name,
-        count(model.stored.len(), "tensor"),
+        count(own(model).count(), "tensor"),
         grouped(trained),
         grouped(frozen)
     ));

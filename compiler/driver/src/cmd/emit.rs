@@ -49,6 +49,9 @@ pub fn run(args: &Emit) -> Done {
                 out(&better.to_string());
             }
         }
+        Form::Plan if compiled.model.stages.iter().any(|s| args.entry.as_ref() == Some(&s.name)) => {
+            out(&compiled.stage_plan(&entry("score"))?.to_string());
+        }
         Form::Plan => {
             let graphs: Vec<Graph> = chosen(&compiled.model.entries, args)?.into_iter().cloned().collect();
             out(&compiled.plan_of(&graphs)?.to_string());

@@ -1,24 +1,29 @@
 //! One file per command.
 //!
-//! In: [`Command`]. Out: what the command prints and writes, or a [`Failure`]. Invariants: results go to standard output, all
+//! In: [`Command`]. Out: what the command prints and writes, or a failure. Invariants: results go to standard output, all
 //! else to standard error; with `--json` standard output holds JSON and nothing else. Imports: args, failure, render, source.
 
 mod bench;
 mod build;
+mod calibrate;
 mod check;
 mod compare;
 mod demo;
 mod doctor;
 mod emit;
+mod eval;
 mod explain;
 mod fmt;
 mod gradients;
+mod inspect;
+mod learned;
 mod new;
 mod run;
+mod train;
 mod verify;
 
 use crate::args::Command;
-use crate::failure::{Done, Failure};
+use crate::failure::Done;
 
 /// Runs one command.
 pub fn run(command: Command) -> Done {
@@ -30,17 +35,14 @@ pub fn run(command: Command) -> Done {
         Command::Build(a) => build::run(&a),
         Command::Emit(a) => emit::run(&a),
         Command::Run(a) => run::run(&a),
-        Command::Train(_) => Err(later("train")),
-        Command::Eval(_) => Err(later("eval")),
+        Command::Train(a) => train::run(&a),
+        Command::Calibrate(a) => calibrate::run(&a),
+        Command::Eval(a) => eval::run(&a),
+        Command::Inspect(a) => inspect::run(&a),
         Command::Compare(a) => compare::run(&a),
         Command::Verify(a) => verify::run(&a),
         Command::Bench(a) => bench::run(&a),
         Command::Explain(a) => explain::run(&a),
         Command::Doctor(a) => doctor::run(&a),
     }
-}
-
-/// A command that the language needs and this version lacks.
-fn later(name: &str) -> Failure {
-    Failure::input(format!("`uadc {name}` is not in this version")).help("`uadc --help` lists what is")
 }

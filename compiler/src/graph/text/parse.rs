@@ -393,7 +393,7 @@ impl<'a> Parser<'a> {
         let ty = match declared.take() {
             Some(ty) => ty,
             None => {
-                let types: Vec<TensorType> = args.iter().map(|a: &NodeId| graph.ty(*a).clone()).collect();
+                let types: Vec<&TensorType> = args.iter().map(|a: &NodeId| graph.ty(*a)).collect();
                 let none = TensorType::new(DType::F32, Vec::new());
                 infer(&op, &types, &none).or_else(|e| self.fail(e.0))?
             }

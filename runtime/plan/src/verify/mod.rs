@@ -4,7 +4,8 @@
 //! Invariants: [`Verified`] is made here only, so whoever has one relies on every rule below without a check.
 //! Imports: [`crate::plan`], [`crate::hole`], [`crate::extent`].
 //!
-//! Plan: paths of stored tensors and names of entries are unique; stored shapes have no open dim.
+//! Plan: paths of stored tensors and names of entries are unique; dims of
+//! stored shapes are known, or names whose values the stored tensors have.
 //! Entry: names of buffers and dims are unique; dims are declared; no dim is named like an axis (`i0`); buffers are
 //! dense, all but temporary ones row-major; constants have a closed shape and as many elements as it says; stored
 //! buffers are stored tensors of the plan; every output is written.
@@ -83,8 +84,10 @@ pub fn verify(plan: Plan<Dim>) -> Result<Verified<Plan<Dim>>, Vec<Violation>> {
     let mut paths = BTreeSet::new();
     for s in &plan.stored {
         findings.check(paths.insert(&s.path), || format!("two stored tensors `{}`", s.path));
-        let closed = s.shape.iter().all(|d| d.as_int().is_some_and(|v| v >= 0));
-        findings.check(closed, || format!("the shape of the stored tensor `{}` is not closed", s.path));
+        let known = |d: &Dim| d.as_int().map_or_else(|| d.as_name().is_some(), |v| v >= 0);
+        findings.check(s.shape.iter().all(known), || {
+            format!("a dim of the stored tensor `{}` is neither known nor a name", s.path)
+        });
     }
     let mut names = BTreeSet::new();
     for e in &plan.entries {

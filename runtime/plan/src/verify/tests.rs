@@ -51,7 +51,7 @@ fn dims_are_declared_and_no_axes() {
     tiny("entry score(b)", "entry score(n)", "the dim `b` is not declared");
     tiny("entry score(b)", "entry score(b, i0)", "`i0` cannot name a dim");
     value(|p| p.entries[0].dims.push("a b".into()), "`a b` cannot name a dim");
-    tiny("linear.w f32[4, 3]", "linear.w f32[4, b]", "not closed");
+    tiny("linear.w f32[4, 3]", "linear.w f32[4, 2*b]", "neither known nor a name");
 }
 
 #[test]

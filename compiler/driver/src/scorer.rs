@@ -1,0 +1,128 @@
+//! Scores of images, through a bundle.
+//!
+//! In: a bundle, images that went through its pipeline. Out: scores and maps. Invariants: images of one call have one size; results are in the
+//! order of the images; a detector without `sample` is scored by the highest value of its map. Imports: engine; bundles.
+
+use std::collections::BTreeMap;
+
+use uad_plan::tensor::Tensor;
+use uad_runtime::bundle::{Bundle, v1};
+use uad_runtime::data::image::RgbImage;
+use uad_runtime::data::pipeline::{self, Step};
+
+use crate::args;
+use crate::engine::Engine;
+use crate::failure::{Done, Failure};
+use crate::terminal::{Look, count, err};
+
+/// A detector on images.
+pub struct Scorer {
+    engine: Engine,
+    image: String,
+    /// Inputs that take the number of the sample's class.
+    classes: Vec<String>,
+    /// What happens to an image before it is scored.
+    pub steps: Vec<Step>,
+}
+
+/// What a detector says of an image.
+#[derive(Clone, Debug, Default)]
+pub struct Scored {
+    /// Its score.
+    pub score: Option<f32>,
+    /// Other outputs that are one number.
+    pub extra: Vec<(String, f32)>,
+    /// Height, width and values of its map.
+    pub map: Option<(usize, usize, Vec<f32>)>,
+}
+
+/// Says which stages have not run.
+pub fn warn_untrained(card: &v1::Card) -> Option<String> {
+    let left: Vec<String> =
+        card.stages.iter().filter(|s| s.needed && !s.done).map(|s| format!("`{}`", s.name)).collect();
+    if left.is_empty() {
+        return None;
+    }
+    let (stages, have) = if left.len() == 1 { ("stage", "has") } else { ("stages", "have") };
+    let text = format!(
+        "{stages} {} {have} not run: weights that no file gave are as initialised, and scores mean nothing yet",
+        left.join(", ")
+    );
+    err(&format!("{}: {text}\n", Look::stderr().paint("1;33", "warning")));
+    Some(text)
+}
+
+impl Scorer {
+    /// A bundle whose inputs come from images; `labelled` where the classes of samples are known too.
+    pub fn new(bundle: Bundle, how: &args::Engine, labelled: bool) -> Done<Scorer> {
+        let images: Vec<_> = bundle.card.inputs.iter().filter(|i| i.source == "rgb").cloned().collect();
+        let [input] = images.as_slice() else {
+            let n = count(images.len(), "image input");
+            return Err(Failure::input(format!(
+                "`{}` has {n}; only detectors with one run on images",
+                bundle.card.detector
+            ))
+            .help("give its inputs as tensors: uadc run --tensors IN.safetensors -o OUT.safetensors"));
+        };
+        let others = bundle.card.inputs.iter().filter(|i| i.source != "rgb");
+        let (classes, others): (Vec<_>, Vec<_>) = others.partition(|i| labelled && i.source == "class");
+        if let Some(other) = others.first() {
+            return Err(Failure::input(format!("the input `{}` does not come from images", other.name))
+                .help("give all inputs as tensors: uadc run --tensors IN.safetensors -o OUT.safetensors"));
+        }
+        let classes = classes.into_iter().map(|i| i.name.clone()).collect();
+        let steps = input.steps.iter().map(|s| pipeline::Step::new(&s.name, &s.args));
+        let steps = steps.collect::<Result<Vec<_>, String>>().map_err(Failure::input)?;
+        let image = input.name.clone();
+        Ok(Scorer { engine: Engine::of_bundle(bundle, how, &[])?, image, classes, steps })
+    }
+
+    /// Scores images, each with the number of its class.
+    pub fn score(&mut self, samples: &[(&RgbImage, i32)]) -> Done<Vec<Scored>> {
+        let mut found: Vec<Scored> = vec![Scored::default(); samples.len()];
+        let mut left: Vec<usize> = (0..samples.len()).collect();
+        while let Some(first) = left.first() {
+            let size = samples[*first].0.dimensions();
+            let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|n| samples[*n].0.dimensions() == size);
+            left = later;
+            let shape = [now.len(), 3, size.1 as usize, size.0 as usize];
+            let mut values = vec![0.0; shape.iter().product()];
+            for (n, planes) in now.iter().zip(values.chunks_exact_mut(shape[1..].iter().product())) {
+                pipeline::write_planes(samples[*n].0, planes);
+            }
+            let fault = |e: uad_plan::tensor::TensorError| Failure::Fault(e.to_string());
+            let mut given = BTreeMap::from([(self.image.clone(), Tensor::f32(&shape, values).map_err(fault)?)]);
+            for name in &self.classes {
+                let numbers = now.iter().map(|n| f64::from(samples[*n].1));
+                let tensor = Tensor::from_f64(uad_plan::DType::I32, &[now.len()], numbers).map_err(fault)?;
+                given.insert(name.clone(), tensor);
+            }
+            let results = self.engine.call("score", &given)?;
+            for (row, n) in now.into_iter().enumerate() {
+                found[n] = one(row, &results);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Sample `n` of a call.
+fn one(n: usize, results: &BTreeMap<String, Tensor>) -> Scored {
+    let mut scored = Scored::default();
+    for (name, tensor) in results {
+        let Some(values) = tensor.as_f32() else { continue };
+        let Some((_, shape)) = tensor.shape().split_first() else { continue };
+        let each = shape.iter().product::<usize>();
+        let Some(own) = values.get(n * each..(n + 1) * each) else { continue };
+        match (name.as_str(), shape, own) {
+            ("sample", _, [v]) => scored.score = Some(*v),
+            (_, _, [v]) => scored.extra.push((name.clone(), *v)),
+            ("map", [h, w], _) => scored.map = Some((*h, *w, own.to_vec())),
+            _ => {}
+        }
+    }
+    if let (None, Some((_, _, values))) = (scored.score, &scored.map) {
+        scored.score = values.iter().copied().reduce(|a, b| if b > a || b.is_nan() { b } else { a });
+    }
+    scored
+}

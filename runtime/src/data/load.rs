@@ -1,0 +1,319 @@
+//! Loading ahead: samples are read and prepared on worker threads while the detector works on those before them.
+//!
+//! In: an order of samples, what the detector's inputs take of each. Out: prepared samples in that order. Invariants: the order does
+//! not depend on the number of threads; no more than a given number waits to be taken; a broken file is an error in its
+//! place, not the end; prepared images are kept up to a bound, so that small sets are decoded once.
+//! Imports: images, pipelines, data sets, mapped files.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use sha2::{Digest, Sha256};
+
+use super::ReadError;
+use super::image::{self, RgbImage};
+use super::pipeline::{self, Step};
+use super::set::{Dataset, Sample};
+use crate::device::memory::FileMap;
+
+/// What an input takes of a sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Its picture after these steps.
+    Image(Vec<Step>),
+    /// The number of its class.
+    Class,
+}
+
+/// An input and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Take {
+    /// The input's name.
+    pub input: String,
+    /// What.
+    pub source: Source,
+}
+
+/// One input's part of one sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A picture; the detector reads it in [0, 1].
+    Image(RgbImage),
+    /// A number.
+    Number(i32),
+}
+
+impl Value {
+    /// The shape of the sample.
+    pub fn shape(&self) -> Vec<usize> {
+        match self {
+            Value::Image(i) => vec![3, i.height() as usize, i.width() as usize],
+            Value::Number(_) => Vec::new(),
+        }
+    }
+
+    /// Bytes in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Value::Image(i) => i.as_raw().len(),
+            Value::Number(_) => 4,
+        }
+    }
+}
+
+/// Samples of a data set as the inputs of a detector.
+pub struct Samples {
+    set: Arc<Dataset>,
+    takes: Vec<Take>,
+    kept: Mutex<Kept>,
+    most: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    values: HashMap<usize, Arc<Vec<Value>>>,
+    bytes: usize,
+}
+
+impl Samples {
+    /// Samples for these inputs, of which prepared ones are kept up to `most` bytes.
+    pub fn new(set: Arc<Dataset>, takes: Vec<Take>, most: usize) -> Samples {
+        Samples { set, takes, kept: Mutex::default(), most }
+    }
+
+    /// The data set.
+    pub fn set(&self) -> &Arc<Dataset> {
+        &self.set
+    }
+
+    /// What the inputs take.
+    pub fn takes(&self) -> &[Take] {
+        &self.takes
+    }
+
+    /// A sample, one value per input in their order.
+    pub fn get(&self, n: usize) -> Result<Arc<Vec<Value>>, ReadError> {
+        if let Some(known) = lock(&self.kept).values.get(&n) {
+            return Ok(known.clone());
+        }
+        let sample = self.set.samples.get(n);
+        let sample = sample.ok_or_else(|| ReadError::new(&self.set.path, format!("has no sample {n}")))?;
+        let made = Arc::new(self.make(sample)?);
+        let bytes: usize = made.iter().map(Value::bytes).sum();
+        let mut kept = lock(&self.kept);
+        if kept.bytes + bytes <= self.most && kept.values.insert(n, made.clone()).is_none() {
+            kept.bytes += bytes;
+        }
+        Ok(made)
+    }
+
+    fn make(&self, sample: &Sample) -> Result<Vec<Value>, ReadError> {
+        let mut picture: Option<RgbImage> = None;
+        let mut values = Vec::with_capacity(self.takes.len());
+        for take in &self.takes {
+            values.push(match &take.source {
+                Source::Class => Value::Number(self.set.class_number(sample)),
+                Source::Image(steps) => {
+                    let read = match picture.take() {
+                        Some(p) => p,
+                        None => image::read(&sample.path)?,
+                    };
+                    Value::Image(pipeline::prepare(picture.insert(read), steps))
+                }
+            });
+        }
+        Ok(values)
+    }
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while it is held leaves whole values behind.
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Results of a function over an order, made ahead of the one who takes them.
+pub struct Loader<T> {
+    shared: Arc<Shared<T>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// There is room, or a result.
+    changed: Condvar,
+    make: Box<dyn Fn(usize) -> T + Send + Sync>,
+    ahead: usize,
+}
+
+struct State<T> {
+    order: Box<dyn Iterator<Item = usize> + Send>,
+    /// Number of the next one to be made, and of the next one to be taken.
+    next: usize,
+    taken: usize,
+    ended: bool,
+    quit: bool,
+    broke: bool,
+    ready: BTreeMap<usize, (usize, T)>,
+}
+
+impl<T: Send + 'static> Loader<T> {
+    /// Makes `make(n)` for every `n` of the order, on `threads` threads, at most `ahead` before they are taken.
+    pub fn new(
+        order: impl Iterator<Item = usize> + Send + 'static,
+        threads: usize,
+        ahead: usize,
+        make: impl Fn(usize) -> T + Send + Sync + 'static,
+    ) -> Loader<T> {
+        let order = Box::new(order);
+        let (next, taken, ready) = (0, 0, BTreeMap::new());
+        let state = State { order, next, taken, ended: false, quit: false, broke: false, ready };
+        let (make, ahead) = (Box::new(make), ahead.max(1));
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), make, ahead });
+        let spawn = |n: usize| {
+            let shared = shared.clone();
+            std::thread::Builder::new().name(format!("uad-load-{n}")).spawn(move || shared.work()).ok()
+        };
+        // Without a thread the one who takes makes them.
+        let threads = (0..threads.min(ahead)).filter_map(spawn).collect();
+        Loader { shared, threads }
+    }
+}
+
+impl<T> Shared<T> {
+    fn work(&self) {
+        loop {
+            let mut state = lock(&self.state);
+            while !state.quit && !state.ended && state.next >= state.taken + self.ahead {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.quit || !self.one(state) {
+                return;
+            }
+        }
+    }
+
+    /// Makes the next one; false if there is none.
+    fn one(&self, mut state: MutexGuard<'_, State<T>>) -> bool {
+        let Some(n) = (if state.ended { None } else { state.order.next() }) else {
+            state.ended = true;
+            drop(state);
+            self.changed.notify_all();
+            return false;
+        };
+        let number = state.next;
+        state.next += 1;
+        drop(state);
+        let made = catch_unwind(AssertUnwindSafe(|| (self.make)(n)));
+        let mut state = lock(&self.state);
+        match made {
+            Ok(value) => {
+                state.ready.insert(number, (n, value));
+            }
+            Err(_) => state.broke = true,
+        }
+        drop(state);
+        self.changed.notify_all();
+        true
+    }
+}
+
+impl<T> Iterator for Loader<T> {
+    type Item = (usize, T);
+
+    fn next(&mut self) -> Option<(usize, T)> {
+        let mut state = lock(&self.shared.state);
+        loop {
+            let wanted = state.taken;
+            if let Some(found) = state.ready.remove(&wanted) {
+                state.taken += 1;
+                drop(state);
+                self.shared.changed.notify_all();
+                return Some(found);
+            }
+            if state.broke || (state.ended && state.taken >= state.next) {
+                return None;
+            }
+            if self.threads.is_empty() {
+                self.shared.one(state);
+                state = lock(&self.shared.state);
+            } else {
+                state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+impl<T> Drop for Loader<T> {
+    fn drop(&mut self) {
+        lock(&self.shared.state).quit = true;
+        self.shared.changed.notify_all();
+        for t in self.threads.drain(..) {
+            // It ends after the sample that it works on.
+            let _ = t.join();
+        }
+    }
+}
+
+/// Tries to read every sample, on `threads` threads. `told` hears of each one in order: a digest of its file, or what is wrong.
+pub fn check(
+    samples: &Arc<Samples>,
+    order: &[usize],
+    threads: usize,
+    mut told: impl FnMut(usize, Result<String, ReadError>),
+) {
+    let from = samples.clone();
+    let make = move |n: usize| -> Result<String, ReadError> {
+        from.get(n)?;
+        let path = from.set().samples.get(n).map(|s| s.path.as_path()).unwrap_or(Path::new(""));
+        let map = FileMap::open(path).map_err(|e| ReadError::new(path, e))?;
+        Ok(Sha256::digest(map.bytes()).iter().take(16).map(|b| format!("{b:02x}")).collect())
+    };
+    for (n, result) in Loader::new(order.to_vec().into_iter(), threads, 4 * threads.max(1), make) {
+        told(n, result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn order_is_kept_and_memory_bounded() {
+        for threads in [0, 1, 3] {
+            static WAITING: AtomicUsize = AtomicUsize::new(0);
+            WAITING.store(0, Ordering::SeqCst);
+            let order: Vec<usize> = (0..200).map(|n| (n * 7) % 200).collect();
+            let loader = Loader::new(order.clone().into_iter(), threads, 5, |n| {
+                let now = WAITING.fetch_add(1, Ordering::SeqCst) + 1;
+                assert!(now <= 5 + 1, "{now} wait");
+                std::thread::sleep(Duration::from_micros((n % 13) as u64 * 10));
+                n * n
+            });
+            let mut found = Vec::new();
+            for (n, square) in loader {
+                assert_eq!(square, n * n);
+                found.push(n);
+                WAITING.fetch_sub(1, Ordering::SeqCst);
+            }
+            assert_eq!(found, order);
+        }
+    }
+
+    #[test]
+    fn left_early_and_broken() {
+        let mut loader = Loader::new(0.., 2, 3, |n| n);
+        assert_eq!(loader.next(), Some((0, 0)));
+        drop(loader);
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let loader = Loader::new(0..10, 2, 3, |n| assert!(n < 4));
+        assert!(loader.count() <= 4);
+        std::panic::set_hook(hook);
+    }
+}

@@ -1,0 +1,285 @@
+//! The page itself.
+//!
+//! In: a [`Report`]. Out: HTML. Invariants: as in the parent module. Imports: charts and pictures of the parent module.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::charts::{self, Of};
+use super::{Case, Class, Report, Why, pictures};
+use crate::heatmap::OwnMap;
+use crate::metrics::{Measured, mean};
+
+/// The page.
+pub fn page(report: &Report) -> Result<String, String> {
+    let classes = report.classes.iter().map(class).collect::<Result<Vec<_>, String>>()?;
+    let title = format!("{} on {}", report.detector, report.data);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(include_str!("page.css"))) }
+            }
+            body {
+                header {
+                    h1 { (title) }
+                    p.soft { (summary(report)) }
+                    @for warning in &report.warnings { p { strong.tag.bad { "Note: " } (warning) } }
+                }
+                main {
+                    (tiles(report))
+                    (table(report))
+                    @if report.classes.len() > 1 {
+                        nav aria-label="Classes" {
+                            @for (n, c) in report.classes.iter().enumerate() { a href=(format!("#class-{n}")) { (c.name) } }
+                        }
+                    }
+                    @for (n, (c, body)) in report.classes.iter().zip(&classes).enumerate() {
+                        section id=(format!("class-{n}")) {
+                            @if report.classes.len() > 1 { h2 { (c.name) } }
+                            (body)
+                        }
+                    }
+                    section {
+                        h2 { "How this was measured" }
+                        @for note in &report.notes { p { (note) } }
+                        div.table { table {
+                            caption.soft hidden { "Facts" }
+                            tbody { @for (name, value) in &report.facts { tr { th scope="row" { (name) } td { code { (value) } } } } }
+                        } }
+                    }
+                }
+            }
+        }
+    };
+    Ok(page.into_string())
+}
+
+fn summary(report: &Report) -> String {
+    let sum = |f: fn(&Class) -> usize| report.classes.iter().map(f).sum::<usize>();
+    let (normal, anomalous) = (sum(|c| c.normal.len()), sum(|c| c.anomalous.len()));
+    let classes = match report.classes.len() {
+        1 => String::new(),
+        n => format!(" of {n} classes"),
+    };
+    format!("{} test samples{classes}: {normal} normal, {anomalous} anomalous", normal + anomalous)
+}
+
+/// A share as people read it: `.984`, `1.000`; a dash where there is none.
+fn share(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"))
+}
+
+/// Metrics in the order of the table's columns.
+fn figures(c: &Class) -> [Option<f64>; 7] {
+    let pixels = |f: fn(&Measured) -> Option<f64>| c.pixels.as_ref().and_then(f);
+    let s = &c.samples;
+    [s.auroc, s.ap, s.f1_max, pixels(|p| p.auroc), pixels(|p| p.ap), pixels(|p| p.f1_max), pixels(|p| p.aupro)]
+}
+
+fn means(report: &Report) -> [Option<f64>; 7] {
+    let all: Vec<[Option<f64>; 7]> = report.classes.iter().map(figures).collect();
+    std::array::from_fn(|n| mean(all.iter().map(|f| f[n])))
+}
+
+fn tiles(report: &Report) -> Markup {
+    let m = means(report);
+    let judged: Option<Vec<(usize, usize)>> = report.classes.iter().map(Class::judged).collect();
+    let of = if report.classes.len() > 1 { ", mean" } else { "" };
+    html! {
+        div.tiles {
+            div.tile { b { (share(m[0])) } span { "image AUROC" (of) } }
+            @if m[3].is_some() { div.tile { b { (share(m[3])) } span { "pixel AUROC" (of) } } }
+            @if m[6].is_some() { div.tile { b { (share(m[6])) } span { "AUPRO to " (report.limit) (of) } } }
+            @if let Some(judged) = judged {
+                @let (false_alarms, caught) = judged.iter().fold((0, 0), |s, j| (s.0 + j.0, s.1 + j.1));
+                @let normal: usize = report.classes.iter().map(|c| c.normal.len()).sum();
+                @let anomalous: usize = report.classes.iter().map(|c| c.anomalous.len()).sum();
+                @if anomalous > 0 { div.tile { b { (caught) " / " (anomalous) } span { "anomalies found" } } }
+                @if normal > 0 { div.tile { b { (false_alarms) " / " (normal) } span { "false alarms" } } }
+            }
+        }
+    }
+}
+
+fn table(report: &Report) -> Markup {
+    let pixels = report.classes.iter().any(|c| c.pixels.is_some());
+    let columns = if pixels { 7 } else { 3 };
+    let heads = ["image AUROC", "image AP", "image F1-max", "pixel AUROC", "pixel AP", "pixel F1-max", "AUPRO"];
+    html! {
+        div.table tabindex="0" role="region" aria-label="Metrics of each class" { table {
+            thead { tr {
+                th scope="col" { "class" }
+                @for head in heads.iter().take(columns) { th scope="col" { (head) } }
+                th scope="col" { "normal" } th scope="col" { "anomalous" }
+            } }
+            tbody {
+                @for c in &report.classes { tr {
+                    th scope="row" { (c.name) }
+                    @for v in figures(c).iter().take(columns) { td { (share(*v)) } }
+                    td { (c.normal.len()) } td { (c.anomalous.len()) }
+                } }
+                @if report.classes.len() > 1 { tr.mean {
+                    th scope="row" { "mean" }
+                    @for v in means(report).iter().take(columns) { td { (share(*v)) } }
+                    td { "" } td { "" }
+                } }
+            }
+        } }
+    }
+}
+
+fn class(c: &Class) -> Result<Markup, String> {
+    let threshold = c.boundary.map(|b| b.threshold);
+    let mut drawn = vec![chart(
+        "Scores",
+        &histogram_words(c),
+        &charts::histogram(&c.normal, &c.anomalous, threshold)?,
+        html! {
+            span.key { i.normal {} "normal" } span.key { i.anomalous {} "anomalous" }
+            @if threshold.is_some() { span.key { i.dash {} "threshold" } }
+        },
+    )];
+    let lines = |f: fn(&Measured) -> &crate::metrics::Curve| {
+        let of = |m: &'_ Measured, what| (!f(m).points.is_empty()).then(|| (f(m).clone(), what));
+        let pixels = c.pixels.as_ref().and_then(|p| of(p, Of::Pixels));
+        pixels.into_iter().chain(of(&c.samples, Of::Samples)).collect::<Vec<_>>()
+    };
+    let pixels = c.pixels.as_ref();
+    let key = |samples: Option<f64>, pixels: Option<f64>| {
+        html! {
+            @if samples.is_some() { span.key { i.samples.line {} "image " (share(samples)) } }
+            @if pixels.is_some() { span.key { i.pixels.line {} "pixel " (share(pixels)) } }
+        }
+    };
+    let figures = [
+        (
+            "ROC",
+            lines(|m| &m.roc),
+            ("false positive rate", "true positive rate"),
+            c.samples.auroc,
+            pixels.and_then(|p| p.auroc),
+        ),
+        ("Precision and recall", lines(|m| &m.pr), ("recall", "precision"), c.samples.ap, pixels.and_then(|p| p.ap)),
+    ];
+    for (title, lines, names, samples, pixels) in figures {
+        if !lines.is_empty() {
+            let refs: Vec<_> = lines.iter().map(|(l, of)| (l, *of)).collect();
+            let words = format!(
+                "{title}: {} over {}, area {} for images, {} for pixels",
+                names.1,
+                names.0,
+                share(samples),
+                share(pixels)
+            );
+            drawn.push(chart(title, &words, &charts::curves(&refs, names, None)?, key(samples, pixels)));
+        }
+    }
+    if let Some((p, limit)) = pixels.filter(|p| p.aupro.is_some()).map(|p| (p, p.limit)) {
+        let words = format!("Per-region overlap over false positive rate, AUPRO {} up to {limit}", share(p.aupro));
+        let svg = charts::curves(&[(&p.pro, Of::Pixels)], ("false positive rate", "per-region overlap"), Some(limit))?;
+        drawn.push(chart(
+            "Per-region overlap",
+            &words,
+            &svg,
+            html! {
+                span.key { i.pixels.line {} "AUPRO " (share(p.aupro)) } span.key { "up to a rate of " (limit) }
+            },
+        ));
+    }
+    let groups = [
+        (Why::Missed, "Anomalous, lowest scores"),
+        (Why::Alarming, "Normal, highest scores"),
+        (Why::Clear, "Anomalous, highest scores"),
+    ];
+    let mut shown = Vec::new();
+    for (why, title) in groups {
+        let cases: Vec<Markup> =
+            c.cases.iter().filter(|k| k.why == why).map(|k| case(c, k)).collect::<Result<_, _>>()?;
+        if !cases.is_empty() {
+            shown.push(html! { h3 { (title) } div.cases { @for k in &cases { (k) } } });
+        }
+    }
+    Ok(html! {
+        h3 { "Curves" }
+        @if let Some(words) = verdict(c) { p { (words) } }
+        div.charts { @for d in &drawn { (d) } }
+        @for s in &shown { (s) }
+    })
+}
+
+/// What the threshold does, in a sentence.
+fn verdict(c: &Class) -> Option<String> {
+    let ((alarms, caught), boundary) = (c.judged()?, c.boundary?);
+    let part =
+        |n: usize, of: usize| if of == 0 { String::new() } else { format!(" ({:.1} %)", 100.0 * n as f64 / of as f64) };
+    let (normal, anomalous) = (c.normal.len(), c.anomalous.len());
+    Some(format!(
+        "Above the threshold {:.4} lie {caught} of {anomalous} anomalous samples{} and {alarms} of {normal} normal ones{}.",
+        boundary.threshold,
+        part(caught, anomalous),
+        part(alarms, normal)
+    ))
+}
+
+fn histogram_words(c: &Class) -> String {
+    let range = |scores: &[f32]| {
+        let (lo, hi) = scores.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, s| (r.0.min(*s), r.1.max(*s)));
+        if lo <= hi { format!("from {lo:.4} to {hi:.4}") } else { "none".to_owned() }
+    };
+    let threshold = c.boundary.map_or_else(String::new, |b| format!("; threshold {:.4}", b.threshold));
+    format!("Histogram of scores: normal {}, anomalous {}{threshold}", range(&c.normal), range(&c.anomalous))
+}
+
+fn chart(title: &str, words: &str, svg: &str, key: Markup) -> Markup {
+    html! {
+        figure.chart {
+            figcaption { strong { (title) } (key) }
+            div role="img" aria-label=(words) { (PreEscaped(svg)) }
+        }
+    }
+}
+
+fn case(c: &Class, k: &Case) -> Result<Markup, String> {
+    let small = pictures::small(&k.picture);
+    let size = small.dimensions();
+    let mut panels = vec![("input", pictures::uri(&small)?)];
+    if let Some(mask) = &k.mask {
+        panels.push(("truth", pictures::uri(&pictures::truth(&small, mask, k.picture.dimensions()))?));
+    }
+    if let Some(map) = k.map.as_ref().map(OwnMap::map) {
+        panels.push(("heat map", pictures::uri(&pictures::heat(size, &map, c.range))?));
+        let threshold = c.map_boundary.map(|b| b.threshold);
+        panels.push(("overlay", pictures::uri(&pictures::overlay(&small, &map, c.range, threshold))?));
+    }
+    let normal = k.why == Why::Alarming;
+    let tag = c.boundary.map(|b| match (b.anomalous(k.score), normal) {
+        (true, true) => ("bad", "false alarm"),
+        (false, true) => ("good", "judged normal"),
+        (true, false) => ("good", "found"),
+        (false, false) => ("bad", "missed"),
+    });
+    let words = |what: &str| format!("{what} of {}, {}, score {:.4}", k.name, k.kind, k.score);
+    Ok(html! {
+        article.case {
+            header {
+                b { (format!("{:.4}", k.score)) }
+                @if let Some(b) = c.boundary { span.soft { (format!("normalised {:.3}", b.normalised(k.score))) } }
+                span { (k.kind) }
+                @if let Some((class, text)) = tag { span class={ "tag " (class) } { (text) } }
+                code { (k.name) }
+            }
+            div.strip {
+                @for (what, uri) in &panels {
+                    figure {
+                        img src=(uri) alt=(words(what)) width=(size.0) height=(size.1) decoding="async";
+                        figcaption { (what) }
+                    }
+                }
+            }
+        }
+    })
+}
