@@ -299,6 +299,6 @@ fn numbers_that_are_none_have_a_place() {
     s.file("tiny.uad", &spec.replace("conv(6)", "conv(6)").replace("1e-2", "3e-1"));
     let ran = train(&s, &["-o", "a.uadx", "--epochs", "200"]);
     assert!(ran.code == 1 && ran.err.contains("stage `train`, step"), "{ran:?}");
-    assert!(ran.err.contains("a value that is no number is made in tiny"), "{ran:?}");
+    assert!(ran.err.contains("a value that is no number is made in tiny, first seen in `loss`"), "{ran:?}");
     assert!(!s.path("a.uadx").exists());
 }

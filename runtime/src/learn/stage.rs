@@ -56,6 +56,8 @@ pub(super) struct Runner<'j> {
     collected: Vec<(String, Vec<u8>)>,
     /// Finding where a number that is none comes from: look at every step.
     pub hunting: bool,
+    /// The step with all named values, for that.
+    pub traced: Option<Verified<Plan<Dim>>>,
 }
 
 /// Sizes of a stage.
@@ -112,6 +114,7 @@ impl<'j> Runner<'j> {
             made,
             collected: Vec::new(),
             hunting: false,
+            traced: None,
         };
         runner.sizes()?;
         Ok(runner)
@@ -177,12 +180,7 @@ impl<'j> Runner<'j> {
         let key = self.ready(entry, binding)?;
         let lost = || Trouble::Fault("an executor vanished".to_owned());
         let features = self.features.iter().find(|f| f.0 == split).map(|f| &f.1);
-        let given = match (given, features) {
-            (Wanted::Nothing, _) => Given::Nothing,
-            (Wanted::Made(m), _) => Given::Made(m),
-            (Wanted::Rows(rows), Some(f)) => Given::Rows(f, rows),
-            (Wanted::Rows(_), None) => return Err(lost()),
-        };
+        let given = given.of(features).ok_or_else(lost)?;
         let executor = self.executors.get_mut(&key).ok_or_else(lost)?;
         feed::fill(executor, &samples, batch, &given, clock)?;
         if self.hunting && entry == self.stage.name {
@@ -193,12 +191,42 @@ impl<'j> Runner<'j> {
                     self.store.set(path, tensor.as_bytes()).map_err(Trouble::Fault)?;
                 }
                 let born = executor.birth(&mut self.store, draw).map_err(Trouble::Fault)?;
-                return Err(super::hunt::told(self.stage, clock, born));
+                let seen = self.first_seen(&before, batch, split, clock, draw);
+                return Err(super::hunt::told(self.stage, clock, born, seen));
             }
         } else {
             executor.run(&mut self.store, draw).map_err(Trouble::Fault)?;
         }
-        Ok(executor)
+        self.executors.get(&key).ok_or_else(lost)
+    }
+
+    /// The first named value of a step that holds numbers that are none.
+    fn first_seen(
+        &mut self,
+        before: &Tensors,
+        batch: &Batch<'_>,
+        split: Split,
+        clock: Clock,
+        draw: Draw,
+    ) -> Option<String> {
+        let plan = self.traced.take()?;
+        for (path, tensor) in before {
+            self.store.set(path, tensor.as_bytes()).ok()?;
+        }
+        let name = &self.stage.name;
+        let wanted = self.given(name, batch, split).ok()?;
+        let features = self.features.iter().find(|f| f.0 == split).map(|f| &f.1);
+        let given = wanted.of(features)?;
+        let entry = plan.entries.iter().find(|e| e.name == *name)?;
+        let binding = feed::binding(entry, &self.job.samples, batch, &self.store).ok()?;
+        let bound = bind(&plan, name, &binding).ok()?;
+        let mut executor = self.store.executor(bound, self.job.pool.clone(), self.job.isa).ok()?;
+        feed::fill(&mut executor, &self.job.samples, batch, &given, clock).ok()?;
+        executor.run(&mut self.store, draw).ok()?;
+        // The loss is an output of every step: it stands before the values that it is made of.
+        let outputs = || executor.bound().outputs.iter().map(|p| p.name.as_str());
+        let all = outputs().filter(|n| *n != "loss").chain(outputs().filter(|n| *n == "loss"));
+        all.into_iter().find(|n| !finite(executor.output(n).as_ref())).map(str::to_owned)
     }
 
     /// The features that an entry takes.
@@ -520,6 +548,16 @@ enum Wanted {
     Nothing,
     Rows(Vec<usize>),
     Made(Vec<(String, Vec<u8>)>),
+}
+
+impl Wanted {
+    fn of(self, features: Option<&Features>) -> Option<Given<'_>> {
+        Some(match self {
+            Wanted::Nothing => Given::Nothing,
+            Wanted::Made(m) => Given::Made(m),
+            Wanted::Rows(rows) => Given::Rows(features?, rows),
+        })
+    }
 }
 
 fn finite(t: Option<&Tensor>) -> bool {
