@@ -225,8 +225,8 @@ impl<'j> Runner<'j> {
         executor.run(&mut self.store, draw).ok()?;
         // The loss is an output of every step: it stands before the values that it is made of.
         let outputs = || executor.bound().outputs.iter().map(|p| p.name.as_str());
-        let all = outputs().filter(|n| *n != "loss").chain(outputs().filter(|n| *n == "loss"));
-        all.into_iter().find(|n| !finite(executor.output(n).as_ref())).map(str::to_owned)
+        let mut all = outputs().filter(|n| *n != "loss").chain(outputs().filter(|n| *n == "loss"));
+        all.find(|n| !finite(executor.output(n).as_ref())).map(str::to_owned)
     }
 
     /// The features that an entry takes.
