@@ -250,8 +250,8 @@ fn a_full_disk_loses_nothing() {
     let s = tiny("train-full");
     let calm = train(&s, &["-o", "calm.uadx"]);
     assert_eq!(calm.code, 0, "{calm:?}");
-    // In KiB, what a file may have: with 2 checkpoints of a running stage do not fit, with 3 features do not, with 4 the bundle.
-    for (most, told) in [(2, "the checkpoint before it stays"), (3, "features are not kept"), (4, "--resume")] {
+    // In KiB, what a file may have: with 3 features do not fit, with 4 checkpoints of the stage that trains and the bundle.
+    for (most, told) in [(3, "features are not kept"), (4, "the checkpoint before it stays")] {
         let to = format!("full-{most}.uadx");
         let line = format!("trap '' XFSZ; ulimit -f {most}; $UADC {} -o {to} --checkpoint 0", TRAIN.join(" "));
         let room = s.shell(&line);

@@ -15,7 +15,7 @@ use uad_plan::{Body, BufferKind, DType, Dim, Entry, Kernel, Plan, Verified};
 
 use super::checkpoint::{self, Checkpoint, Position, State, views};
 use super::journal::Journal;
-use super::stage::{End, Runner};
+use super::stage::{End, Runner, samples_of};
 use super::{Event, Job, Outcome, Plans, Prepared, Report, Run, Stage, Tensors, Trouble, hunt};
 use crate::device::executor::StoredBytes;
 use crate::device::store::Store;
@@ -190,6 +190,11 @@ pub fn run(
         failed: false,
         quiet: false,
     };
+    for stage in &job.stages {
+        for split in [Some(stage.data), stage.keep.as_ref().map(|k| k.on)].into_iter().flatten() {
+            samples_of(job, stage, split)?;
+        }
+    }
     let mut detector = values;
     let mut checkpoint = found;
     if let Some(c) = &mut checkpoint {
@@ -266,10 +271,14 @@ fn one(
     session.tell(Event::Stage { stage, number, samples, epochs: sizes.epochs, steps: sizes.steps });
     if fresh {
         // Written at once: a folder that cannot be written is known before hours are spent.
-        let now = runner.store.changing().collect();
-        let path = checkpoint::path(&job.folder);
-        let written = session.try_save(&runner.position, now, &runner.best);
-        written.map_err(|e| Trouble::input(format!("cannot write {}: {e}", path.display())))?;
+        if number == 0 {
+            let now = runner.store.changing().collect();
+            let path = checkpoint::path(&job.folder);
+            let written = session.try_save(&runner.position, now, &runner.best);
+            written.map_err(|e| Trouble::input(format!("cannot write {}: {e}", path.display())))?;
+        } else {
+            runner.save(session);
+        }
     }
     match runner.run(session) {
         Ok(End::Done) => Ok(Some((runner.report(), runner.left()))),

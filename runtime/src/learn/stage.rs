@@ -81,22 +81,10 @@ impl<'j> Runner<'j> {
         best: Tensors,
         made: Tensors,
     ) -> Run<Runner<'j>> {
-        let of = |split: Split| -> Vec<usize> {
-            let all = job.samples.set().of(split);
-            all.into_iter().filter(|n| job.broken.binary_search(n).is_err()).collect()
-        };
-        let data = of(stage.data);
+        let data = samples_of(job, stage, stage.data)?;
         let other = stage.keep.as_ref().filter(|k| k.on != stage.data);
-        let watched = other.map_or_else(Vec::new, |k| of(k.on));
-        let none = |split: Split| {
-            let path = job.samples.set().path.display();
-            Trouble::input(format!("the stage `{}` needs samples of the split `{split}`; {path} has none", stage.name))
-        };
-        if data.is_empty() {
-            return Err(none(stage.data));
-        }
+        let watched = other.map_or(Ok(Vec::new()), |k| samples_of(job, stage, k.on))?;
         let plan = match other {
-            Some(k) if watched.is_empty() => return Err(none(k.on).help("--validation 0.1 holds a tenth out")),
             Some(k) => watch::with_watch(&plan, &stage.name, &k.value).map_err(Trouble::Fault)?,
             None => plan,
         };
@@ -541,6 +529,18 @@ impl<'j> Runner<'j> {
             seconds: self.position.seconds,
         }
     }
+}
+
+/// The samples of a split that can be used; none is an error.
+pub(super) fn samples_of(job: &Job, stage: &Stage, split: Split) -> Run<Vec<usize>> {
+    let set = job.samples.set();
+    let all: Vec<usize> = set.of(split).into_iter().filter(|n| job.broken.binary_search(n).is_err()).collect();
+    if !all.is_empty() {
+        return Ok(all);
+    }
+    let (name, path) = (&stage.name, set.path.display());
+    let none = Trouble::input(format!("the stage `{name}` needs samples of the split `{split}`; {path} has none"));
+    Err(if split == Split::Validation { none.help("--validation 0.1 holds a tenth out") } else { none })
 }
 
 /// Where the features of a batch are to come from.
