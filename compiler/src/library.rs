@@ -24,6 +24,7 @@ texts! {
     "resnet50.torchvision"
     "resnet50_v2.gluon"
     "squeezenet1_1.gluon"
+    "squeezenet1_1.torchvision"
     "surface_net.uad"
     "vit_b16.timm"
     "vit_s16.timm"

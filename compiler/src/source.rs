@@ -18,6 +18,9 @@ impl Loader for LibraryOnly {
     }
 }
 
+/// The display path of what `--set` gives: no file.
+pub const COMMAND_LINE: &str = "command line";
+
 /// All texts of one check, in the order they were met; a place's `file` is a position here.
 #[derive(Clone, Debug, Default)]
 pub struct Files {

@@ -188,6 +188,7 @@ impl Scanner<'_> {
             self.close_before(start);
         }
         if let Some(newline) = self.pending.take()
+            && !self.opens_instead(newline, start)
             && self.newline_ends(start)
         {
             self.out.text[newline] = b'\n';
@@ -233,6 +234,31 @@ impl Scanner<'_> {
         let rest = &self.bytes[start..];
         let length = rest.iter().position(|&b| !is_letter(b)).unwrap_or(rest.len());
         &self.source[start..start + length]
+    }
+
+    /// A line that is only the head of a body, before one that is not its brace: the newline stands for the brace.
+    fn opens_instead(&mut self, newline: usize, next: usize) -> bool {
+        let from = self.source[..self.last_end].rfind('\n').map_or(0, |n| n + 1);
+        let line = self.source[from..self.last_end].trim_start();
+        let mut words = line.split_ascii_whitespace();
+        let inside = match (words.next(), words.next(), words.next()) {
+            (Some("score"), None, None) => true,
+            (Some("stage"), Some(name), None) if name.bytes().all(is_letter) => true,
+            (Some("detector"), Some(name), None) if name.bytes().all(is_letter) => false,
+            _ => return false,
+        };
+        let fits = if inside { self.stack.last().is_some_and(|o| o.byte == b'{') } else { self.stack.is_empty() };
+        let outside = ITEM_WORDS.contains(&self.word_at(next)) || self.bytes[next] == b'@';
+        if !fits || outside || b"{}=".contains(&self.bytes[next]) || self.stack.len() >= MAX_NESTING {
+            return false;
+        }
+        let span = Span::new(self.last_end - line.len(), self.last_end);
+        let error = SyntaxError::new(span, format!("`{line}` without `{{`"), "its body begins after this");
+        self.out.errors.push(error.help(format!("write `{line} {{`")));
+        self.out.text[newline] = b'{';
+        self.mark(newline, Mark::Begin);
+        self.stack.push(Opened { byte: b'{', at: newline, muted: false });
+        true
     }
 
     /// Whether a newline between the last token and the one at `next` ends a statement.

@@ -61,22 +61,22 @@ fn time(case: &Case, isa: Isa, threads: usize) -> f64 {
     let pool = Pool::new(threads);
     let mut holes = HoleCompiler::new(isa).expect("a compiler");
     let constant = |id: BufferId| id.0 == 1;
-    let (kernel, need): (Box<dyn Compiled>, _) = if matches!(case.kernel.body, Body::Dot { .. }) {
+    let (kernel, need, packed): (Box<dyn Compiled>, _, _) = if matches!(case.kernel.body, Body::Dot { .. }) {
         let k = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
-        let need = k.scratch();
-        (Box::new(k), need)
+        let (need, packed) = (k.scratch(), k.packed_bytes());
+        (Box::new(k), need, packed)
     } else {
         let k = AttentionKernel::compile(&case.kernel, &case.buffers, &mut holes, isa).expect("a kernel");
         let need = k.scratch();
-        (Box::new(k), need)
+        (Box::new(k), need, 0)
     };
     let code = holes.finish().expect("code");
-    let mut memory = Memory::new(need, threads);
+    let mut memory = Memory::new(need, packed, threads);
     let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
     let ctx = memory.context(&pool, &code, &pointers, isa);
     // SAFETY: buffers are as long as their shapes say.
     unsafe {
-        kernel.pack(&ctx);
+        pool.run(kernel.pack_tasks(), &|worker, t| kernel.pack_task(&ctx, worker, t));
         best(|| kernel.run(&ctx))
     }
 }

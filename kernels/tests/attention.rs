@@ -62,7 +62,7 @@ fn try_case(case: &Case) {
             let mut holes = HoleCompiler::new(isa).unwrap();
             let kernel = AttentionKernel::compile(&case.kernel, &case.buffers, &mut holes, isa).unwrap();
             let code = holes.finish().unwrap();
-            let mut memory = Memory::new(kernel.scratch(), threads);
+            let mut memory = Memory::new(kernel.scratch(), 0, threads);
             let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
             // SAFETY: buffers are as long as their shapes say.
             unsafe { kernel.run(&memory.context(&pool, &code, &pointers, isa)) };

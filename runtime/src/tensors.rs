@@ -15,7 +15,7 @@ use uad_plan::tensor::{Data, Tensor};
 
 use crate::data::ReadError;
 use crate::data::foreign::contained;
-use crate::device::memory::FileMap;
+use crate::device::memory::{FileMap, fits};
 
 /// An opened file of named tensors.
 pub struct TensorFile {
@@ -26,7 +26,8 @@ pub struct TensorFile {
 
 enum Content {
     Safe(FileMap),
-    Torch(PytorchReader),
+    /// With what stands before every name in the file.
+    Torch(PytorchReader, String),
 }
 
 impl TensorFile {
@@ -39,8 +40,8 @@ impl TensorFile {
         let torch = head.starts_with(b"PK") || head.starts_with(&[0x80]) || head.get(257..262) == Some(b"ustar");
         let (content, shapes) = if torch && head.get(8) != Some(&b'{') {
             drop(map);
-            let (reader, shapes) = contained(path, || open_torch(path))?;
-            (Content::Torch(reader), shapes)
+            let (reader, prefix, shapes) = contained(path, || open_torch(path))?;
+            (Content::Torch(reader, prefix), shapes)
         } else {
             let file =
                 SafeTensors::deserialize(map.bytes()).map_err(|e| fail(&format!("not a safetensors file: {e}")))?;
@@ -69,8 +70,8 @@ impl TensorFile {
                 let t = file.tensor(name).map_err(|e| fail(&e))?;
                 convert(element(t.dtype()).map_err(|e| fail(&e))?, t.shape(), t.data()).map_err(|e| fail(&e))
             }
-            Content::Torch(reader) => {
-                let t = reader.get(name).ok_or_else(|| fail(&"not in the file"))?;
+            Content::Torch(reader, prefix) => {
+                let t = reader.get(&format!("{prefix}{name}")).ok_or_else(|| fail(&"not in the file"))?;
                 let bytes = contained(&self.path, || t.read().map_err(|e| fail(&e)))?;
                 convert(torch_element(t.dtype()).map_err(|e| fail(&e))?, t.shape(), &bytes).map_err(|e| fail(&e))
             }
@@ -78,20 +79,36 @@ impl TensorFile {
     }
 }
 
-/// A checkpoint is a dictionary of tensors, or holds one under a key.
-fn open_torch(path: &Path) -> Result<(PytorchReader, BTreeMap<String, Vec<usize>>), ReadError> {
+/// A checkpoint is a dictionary of tensors, or holds one under a key beside other things. What a wrapper puts before
+/// every name is left out.
+fn open_torch(path: &Path) -> Result<Checkpoint, ReadError> {
     let fail = |e: &dyn std::fmt::Display| ReadError::new(path, format!("not a readable PyTorch file: {e}"));
     let mut reader = PytorchReader::new(path).map_err(|e| fail(&e))?;
     for key in ["state_dict", "model_state_dict", "model"] {
         let inside = format!("{key}.");
-        if !reader.is_empty() && reader.keys().iter().all(|k| k.starts_with(&inside)) {
-            reader = PytorchReader::with_top_level_key(path, key).map_err(|e| fail(&e))?;
+        // Names of one dictionary may begin so too: then there is no dictionary under the key.
+        if reader.keys().iter().any(|k| k.starts_with(&inside))
+            && let Ok(inner) = PytorchReader::with_top_level_key(path, key)
+            && !inner.is_empty()
+        {
+            reader = inner;
             break;
         }
     }
-    let shapes = reader.tensors().iter().map(|(n, t)| (n.clone(), t.shape().to_vec())).collect();
-    Ok((reader, shapes))
+    let mut prefix = String::new();
+    for wrapper in ["module.", "_orig_mod.", "module."] {
+        let longer = format!("{prefix}{wrapper}");
+        if !reader.is_empty() && reader.keys().iter().all(|k| k.starts_with(&longer)) {
+            prefix = longer;
+        }
+    }
+    let short = |n: &String| n.strip_prefix(&prefix).unwrap_or(n).to_owned();
+    let shapes = reader.tensors().iter().map(|(n, t)| (short(n), t.shape().to_vec())).collect();
+    Ok((reader, prefix, shapes))
 }
+
+/// Reader, what stands before every name in the file, shapes by the names without it.
+type Checkpoint = (PytorchReader, String, BTreeMap<String, Vec<usize>>);
 
 /// Element formats that can be read.
 #[derive(Clone, Copy)]
@@ -146,6 +163,16 @@ fn torch_element(d: pytorch_reader::DType) -> Result<Element, String> {
 fn convert(from: Element, shape: &[usize], bytes: &[u8]) -> Result<Tensor, String> {
     fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
         bytes.as_chunks::<N>().0.iter().copied()
+    }
+    let one = match from {
+        Element::F64 | Element::I64 => 8,
+        Element::F32 | Element::I32 => 4,
+        Element::F16 | Element::BF16 | Element::I16 => 2,
+        Element::I8 | Element::U8 | Element::Bool => 1,
+    };
+    // Files may have holes, and so be longer than any memory.
+    if !fits((bytes.len() / one).saturating_mul(4)) {
+        return Err(format!("no memory for a tensor of shape {shape:?}"));
     }
     let data = match from {
         Element::F32 => Data::F32(words(bytes).map(f32::from_le_bytes).collect()),

@@ -24,22 +24,22 @@ plan \"t\"
 stored { state w f32[] }
 entry sum.features(b) {
   input %image f32[b, 3, 2, 2]
-  output %@0 f32[b, 12]
+  output %\"@0\" f32[b, 12]
   kernels {
     map [b, 12] \"half\" {
       $0 = %image[12*i0 + i1]
       at { r0 = $0; r1 = 0.5; r2 = mul r0 r1; yield r2 }
-      write %@0[12*i0 + i1]
+      write %\"@0\"[12*i0 + i1]
     }
   }
 }
 entry sum(b) {
-  input %@0 f32[b, 12]
+  input %\"@0\" f32[b, 12]
   stored %w f32[]
   temp %m f32[]
   kernels {
     dot [b, 12] as [k, k] \"sum\" {
-      $0 = %@0[12*i0 + i1]
+      $0 = %\"@0\"[12*i0 + i1]
       a { r0 = $0; yield r0 }
       b { r0 = 1.0; yield r0 }
       out { r0 = slot 0; yield r0 }
@@ -99,7 +99,7 @@ plan \"t\"
 stored { weight v f32[] }
 entry follow(b) {
   input %image f32[b, 3, 2, 2]
-  input %@step f32[]
+  input %\"@step\" f32[]
   stored %v f32[]
   temp %m f32[]
   output %loss f32[]
@@ -120,7 +120,7 @@ entry follow(b) {
     map [] \"move\" {
       $0 = %v[0]
       $1 = %m[0]
-      $2 = %@step[0]
+      $2 = %\"@step\"[0]
       at {
         r0 = $0
         r1 = $1

@@ -4,6 +4,7 @@
 //! material that is absent is reported as such by [`shared`], so that a test that needs it says "ignored" instead of
 //! passing silently. Imports: the compiler, `uad-plan`, `uad-kernels`, `uad-runtime`.
 
+pub mod derived;
 pub mod execute;
 pub mod stages;
 

@@ -4,6 +4,7 @@
 //! the value that differs, with graph and plan. Invariants: the definition is the reference's result for the plan of
 //! single operations of the graph as it was made; the number of threads changes no bit. Every seed runs with all passes
 //! fused, with none unfused and with one more variant in turn; every 48th with all variants on all instruction sets.
+//! Every fourth is the graph of a smaller one's gradients.
 //! Imports: all crates.
 //!
 //! One seed alone: `UAD_SEEDS=17..18 cargo test -p uad-tests --test agreement`. A long run:
@@ -20,6 +21,7 @@ use uad_compiler::graph::random::random;
 use uad_compiler::pass::{PASSES, PassOptions, optimise};
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::Binding;
+use uad_tests::derived::derived;
 use uad_tests::execute::{Given, bound, computed, farthest, plan, reference, same_bits};
 
 /// Seeds of a run that nobody asked to be long.
@@ -61,13 +63,13 @@ const THOROUGH: u64 = 48;
 fn due(seed: u64, variant: usize, of: usize) -> bool {
     // All passes fused, and no passes with one operation a kernel, which stand first and in the middle.
     let always = variant == 0 || variant == of / 2 + 1;
-    seed % THOROUGH == 0 || always || seed % of as u64 == variant as u64
+    seed.is_multiple_of(THOROUGH) || always || seed % of as u64 == variant as u64
 }
 
 /// The instruction sets that a seed runs on.
 fn isas(seed: u64) -> Vec<Isa> {
     let all = Isa::all();
-    if seed % THOROUGH == 0 { all } else { vec![all[seed as usize % all.len()]] }
+    if seed.is_multiple_of(THOROUGH) { all } else { vec![all[seed as usize % all.len()]] }
 }
 
 /// What a run counts.
@@ -99,9 +101,18 @@ fn note(worst: &AtomicU64, distance: f64) {
     worst.fetch_max((distance * 1e9) as u64, Ordering::Relaxed);
 }
 
+/// Every so many seeds, the graph of the gradients of a smaller random graph.
+const GRADIENTS: u64 = 4;
+
+/// The graph of a seed.
+fn made(seed: u64) -> Graph {
+    let small = (seed % GRADIENTS == GRADIENTS - 1).then(|| random(seed, 2 + seed as usize % 10));
+    small.as_ref().and_then(derived).unwrap_or_else(|| random(seed, 4 + seed as usize % 24))
+}
+
 /// Compares all variants of one graph; what differs, if anything does.
 fn compare(seed: u64, pools: &[Arc<Pool>], counts: &Counts) -> Result<(), String> {
-    let graph = random(seed, 4 + seed as usize % 24);
+    let graph = made(seed);
     let binding = Binding::from([("b".to_owned(), 1 + seed as i64 % 4)]);
     let given = Given::random(&graph, seed, &binding)?;
     let defined = plan(&graph, false).and_then(|p| reference(&bound(&p, &binding)?, &given));
@@ -132,7 +143,7 @@ fn compare(seed: u64, pools: &[Arc<Pool>], counts: &Counts) -> Result<(), String
         for isa in isas(seed) {
             let mut first = None;
             // Threads matter to large kernels most, which are fused ones.
-            let several = variant.fuse || seed % THOROUGH == 0;
+            let several = variant.fuse || seed.is_multiple_of(THOROUGH);
             for pool in &pools[..if several { pools.len() } else { 1 }] {
                 let got = computed(&bound, &given, isa, pool).map_err(&wrong)?;
                 counts.runs.fetch_add(1, Ordering::Relaxed);

@@ -433,3 +433,75 @@ fn what_does_not_change_is_computed_once() {
     let given: Vec<String> = features.outputs.iter().map(|(_, id)| features.ty(*id).to_string()).collect();
     assert_eq!(given, ["f32[b, 128, 28, 28]", "f32[b, 256, 14, 14]"]);
 }
+
+#[test]
+fn norms_take_the_statistics_of_the_batch_while_they_are_trained() {
+    let mut l = learner(
+        "use data.tensor
+use nn.{linear, batch_norm}
+use norms.square
+use optim.sgd
+detector case {
+  input x: f32[b, 3] from tensor
+  let y = x |> batch_norm() as first |> linear(3) as mid |> batch_norm() as last
+  stage train { minimise mean(square(y - x)) over first, mid with sgd(lr: 0.1) }
+  stage more { minimise mean(square(y - x)) over last with sgd(lr: 0.1) }
+  score { sample = sum(square(y - x), axis: 1) }
+}
+",
+        &Choice::default(),
+    );
+    let x = noise(2, &[4, 3]);
+    let call = Tensors::from([("x".to_owned(), x.clone())]);
+    let before = l.stored.clone();
+    l.computed("train", std::slice::from_ref(&call), 1).expect("a step");
+    let mean = |k: usize| (0..4).map(|n| x.get(3 * n + k).expect("a value")).sum::<f64>() / 4.0;
+    for k in 0..3 {
+        let off = (0..4).map(|n| (x.get(3 * n + k).expect("a value") - mean(k)).powi(2)).sum::<f64>() / 3.0;
+        assert!((l.stored["first.mean"].get(k).expect("a value") - 0.1 * mean(k)).abs() < 1e-6);
+        assert!((l.stored["first.var"].get(k).expect("a value") - (0.9 + 0.1 * off)).abs() < 1e-6);
+    }
+    // What the stage does not train is as it was, its statistics too.
+    for path in ["last.mean", "last.var", "last.scale", "last.shift"] {
+        assert_eq!(l.stored[path], before[path], "{path}");
+    }
+    assert_ne!(l.stored["mid.w"], before["mid.w"]);
+    let middle = l.stored.clone();
+    l.computed("more", &[call], 1).expect("a step");
+    for path in ["first.mean", "first.scale", "mid.w"] {
+        assert_eq!(l.stored[path], middle[path], "{path}");
+    }
+    assert_ne!(l.stored["last.scale"], middle["last.scale"]);
+    assert_ne!(l.stored["last.mean"], middle["last.mean"]);
+}
+
+#[test]
+fn detectors_inside_have_banks_of_their_own() {
+    let mut l = learner(
+        "use data.tensor
+use memory.{coreset, nearest_distance}
+detector bank {
+  param one_in: int = 1
+  input x: f32[b, 4] from tensor
+  state rows: f32[n, 4]
+  stage remember { rows <- coreset(all(x), one_in) }
+  score { sample = nearest_distance(x, rows) }
+}
+detector both {
+  input x: f32[b, 4] from tensor
+  let small = bank { one_in: 3 } as small
+  let large = bank { one_in: 1 } as large
+  score { sample = small.sample + large.sample }
+}
+",
+        &Choice { detector: Some("both".into()), ..Choice::default() },
+    );
+    let x = noise(2, &[6, 4]);
+    for stage in ["small.remember", "large.remember"] {
+        pass(&mut l, stage, &batches(&x));
+    }
+    assert_eq!((l.stored["small.rows"].shape(), l.stored["large.rows"].shape()), (&[2, 4][..], &[6, 4][..]));
+    let call = Tensors::from([("x".to_owned(), x)]);
+    let got = l.computed("score", std::slice::from_ref(&call), 2).expect("a score").remove(0);
+    assert!(got["sample"].iter().filter(|d| *d < 1e-6).count() == 2, "{:?}", got["sample"]);
+}

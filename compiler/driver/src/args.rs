@@ -89,7 +89,7 @@ pub struct Choice {
     /// Which detector of the file; needed where it has several that are not variants of the first
     #[arg(long, value_name = "NAME")]
     pub detector: Option<String>,
-    /// Set a parameter or slot, as in a variant: `--set hidden=384`
+    /// Set a parameter, a slot or a stage's setting, as in a variant: `--set hidden=384`, `--set train.epochs=10`
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub set: Vec<(String, String)>,
 }
@@ -493,6 +493,9 @@ pub struct Bench {
     /// Values of further open dims: `--dim n=100`
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub dim: Vec<(String, String)>,
+    /// What to measure: `score`, or of a spec the step of a stage
+    #[arg(long, value_name = "STAGE", default_value = "score")]
+    pub entry: String,
     /// Print the time of every kernel
     #[arg(long)]
     pub profile: bool,

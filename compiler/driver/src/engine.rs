@@ -61,6 +61,10 @@ impl StoredBytes for InBundle {
     fn shape(&self, path: &str) -> Option<Vec<usize>> {
         self.0.shape(path).map(<[usize]>::to_vec)
     }
+
+    fn release(&self) {
+        self.0.release();
+    }
 }
 
 /// A plan with its stored tensors, ready to be called.

@@ -71,6 +71,10 @@ fn words() -> Vec<OsString> {
 
 /// Says what broke and where, in three lines.
 fn report_fault(info: &PanicHookInfo<'_>) {
+    // Whoever called a foreign reader gets an error instead.
+    if std::thread::current().name() == Some(uad_runtime::data::foreign::THREAD) {
+        return;
+    }
     let payload = info.payload();
     let message = payload
         .downcast_ref::<&str>()

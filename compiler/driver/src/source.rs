@@ -33,6 +33,9 @@ pub fn read(path: &Path) -> Done<String> {
     if meta.is_dir() {
         return Err(Failure::input(format!("{} is a folder, not a spec", path.display())));
     }
+    if !meta.is_file() {
+        return Err(Failure::input(format!("{} is a pipe or device, not a spec", path.display())));
+    }
     if meta.len() > LONGEST {
         return Err(Failure::input(format!(
             "{} has {} bytes; specs have at most {LONGEST}",

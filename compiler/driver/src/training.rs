@@ -232,8 +232,8 @@ mod tests {
 
     #[test]
     fn numbers_and_times() {
-        let told: Vec<String> = [0.0, 1.0, 123.456, 0.012_345, 3.2e-7, f64::NAN].into_iter().map(number).collect();
-        assert_eq!(told, ["0", "1.000", "123.5", "0.01234", "3.200e-7", "NaN"]);
+        let told: Vec<String> = [0.0, 1.0, 123.456, 0.012_346, 3.2e-7, f64::NAN].into_iter().map(number).collect();
+        assert_eq!(told, ["0", "1.000", "123.5", "0.01235", "3.200e-7", "NaN"]);
         let told: Vec<String> = [0.25, 8.2, 200.0, 7500.0].into_iter().map(duration).collect();
         assert_eq!(told, ["0.2 s", "8 s", "3 min 20 s", "2 h 05 min"]);
     }

@@ -14,6 +14,7 @@ use uad_compiler::model::StoredInfo;
 use uad_compiler::names::{Names, cover};
 use uad_plan::tensor::{Tensor, elements};
 use uad_runtime::device::executor::Draw;
+use uad_runtime::device::memory::fits;
 use uad_runtime::tensors::TensorFile;
 
 use crate::args;
@@ -214,7 +215,15 @@ fn first_values(compiled: &Compiled, seed: u64, stage: Option<&str>, stored: &mu
         let shape: Vec<usize> =
             s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
         let elements = elements(&shape).map_err(|e| Failure::input(format!("`{}`: {e}", s.path)))?;
-        sizes.insert(s.path.clone(), elements * s.ty.dtype.bytes());
+        sizes.insert(s.path.clone(), elements.saturating_mul(s.ty.dtype.bytes()));
+    }
+    let all = sizes.values().copied().fold(0, usize::saturating_add);
+    // At once: in the executor, as drawn, and as bytes of the bundle.
+    if !fits(all.saturating_mul(3)) {
+        return Err(Failure::input(format!(
+            "the weights of `{}` have {all} bytes, for which this machine has no memory",
+            compiled.model.name
+        )));
     }
     let plan = compiled.plan_of(&[graph])?;
     let mut engine = Engine::new(plan, Arc::new(Blank::new(sizes)), &args::Engine::default());

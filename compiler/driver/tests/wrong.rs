@@ -29,8 +29,19 @@ fn wrong_sets() {
     let scratch = uadc::Scratch::new("sets");
     scratch.file("small.uad", include_str!("wrong/unused_names.uad"));
     let mut text = String::new();
-    for set in ["hiden=3", "hidden=3.5", "hidden=", "hidden=\"x\"", "train.epoch=3", "encoder=resnet18(taps: [9])"] {
-        let run = scratch.uadc(&["check", "small.uad", "--set", set]);
+    for set in [
+        "hiden=3",
+        "hidden=3.5",
+        "hidden=",
+        "hidden=3 +",
+        "hidden=\"x\"",
+        "train.epoch=3",
+        "trian.epochs=3",
+        "train.epochs=-3",
+        "head.train.epochs=3",
+        "encoder=resnet18(taps: [9])",
+    ] {
+        let run = scratch.uadc(&["check", "small.uad", "--set", "size=64", "--set", set]);
         text += &format!("--set {set}: exit code {}\n{}\n", run.code, run.err);
     }
     insta::assert_snapshot!(text);

@@ -79,7 +79,9 @@ impl Reverse<'_> {
         let single = |l: &Label| Axis { labels: vec![*l], fit: None };
         let mut axes: Vec<Axis> = operand.axes.iter().map(single).collect();
         let (mut p, mut q) = (dy, other);
-        let (mut at, mut seen) = (operand.id, None);
+        let (mut at, mut windows) = (operand.id, false);
+        // The operand itself, or what it is a permutation of: its gradient is best laid out as that is.
+        let mut plain = (operand.id, operand.axes.clone());
         loop {
             let node = self.g.node(at).clone();
             let Some(&arg) = node.args.first() else { break };
@@ -90,6 +92,9 @@ impl Reverse<'_> {
                         moved[*k] = axis;
                     }
                     axes = moved;
+                    if !windows && axes.iter().all(|a| a.labels.len() == 1) {
+                        plain = (arg, axes.iter().flat_map(|a| a.labels.clone()).collect());
+                    }
                 }
                 Op::Reshape => match regrouped(&axes, &node.ty.shape, &self.shape(arg)) {
                     Some(inner) => axes = inner,
@@ -102,18 +107,24 @@ impl Reverse<'_> {
                         Some((inner, dy, other)) => (axes, p, q) = (inner, dy, other),
                         None => break,
                     }
-                    seen = Some(());
+                    windows = true;
                 }
             }
             at = arg;
         }
-        if seen.is_none() {
-            let dx = self.product(labels, &p, &q, &operand.axes)?;
-            self.give(operand.id, dx);
+        if !windows {
+            // The result's last axis is best the second factor's: results lie that way.
+            let last =
+                plain.1.iter().rev().find(|l| !labels.extents[**l].is(1) && p.axes.contains(l) != q.axes.contains(l));
+            let turn = last.is_some_and(|l| p.axes.contains(l));
+            let (p, q) = if turn { (&q, &p) } else { (&p, &q) };
+            let dx = self.product(p, q, &plain.1)?;
+            self.give(plain.0, dx);
             return Ok(());
         }
+        // Pixels, then channels: as the convolution's result lies.
         let flat: Vec<Label> = axes.iter().flat_map(|a| a.labels.iter().copied()).collect();
-        let mut dx = self.product(labels, &p, &q, &flat)?;
+        let mut dx = self.product(&p, &q, &flat)?;
         let extent = |a: &Axis| Dim::product(a.labels.iter().map(|l| &labels.extents[*l]));
         let merged = axes.iter().map(extent).collect::<Result<_, _>>()?;
         dx = self.reshape(dx, merged)?;
@@ -197,12 +208,8 @@ impl Reverse<'_> {
     }
 
     /// The sum of the product over all labels that are not in `out`, with its axes in that order.
-    fn product(&mut self, labels: &Labels, p: &Labelled, q: &Labelled, out: &[Label]) -> Step<NodeId> {
+    fn product(&mut self, p: &Labelled, q: &Labelled, out: &[Label]) -> Step<NodeId> {
         let (p, q) = (self.alone(p, q, out)?, self.alone(q, p, out)?);
-        // The result's last axis is best the second operand's: results lie that way.
-        let last = out.iter().rev().find(|l| !labels.extents[**l].is(1) && !(p.axes.contains(l) && q.axes.contains(l)));
-        let turn = last.is_some_and(|l| p.axes.contains(l));
-        let (p, q) = if turn { (q, p) } else { (p, q) };
         let place = |x: &Labelled, l: Label| x.axes.iter().position(|a| *a == l);
         let (mut batch, mut contract, mut axes) = (Vec::new(), Vec::new(), Vec::new());
         for l in out {

@@ -117,8 +117,7 @@ impl Reverse<'_> {
             if ty.dtype == DType::Bool {
                 x = inner.map(ScalarOp::ToI32, &[x])?;
             }
-            let past =
-                inner.put(Op::Input((rounds.carried + n).to_string()), &[], all.dtype, all.shape.clone())?;
+            let past = inner.put(Op::Input((rounds.carried + n).to_string()), &[], all.dtype, all.shape.clone())?;
             let next = inner.op(Op::ScatterAdd { axis: 0, batch: 0 }, &[past, round, x])?;
             inner.g.outputs.push(((rounds.carried + n).to_string(), next));
             let none = self.g.constant(all.dtype, 0.0, self.scope);
@@ -146,7 +145,8 @@ impl Reverse<'_> {
     ) -> Step<(Graph, Vec<NodeId>)> {
         let from = &back.graph;
         let results = back.through.len() + back.sums.len();
-        let mut body = Graph { dims: from.dims.clone(), scopes: from.scopes.clone(), name: from.name.clone(), ..Graph::default() };
+        let mut body =
+            Graph { dims: from.dims.clone(), scopes: from.scopes.clone(), name: from.name.clone(), ..Graph::default() };
         let scope = from.nodes.last().map_or(self.scope, |n| n.scope);
         let mut inner = Reverse { g: &mut body, live: vec![], same: vec![], given: Default::default(), scope };
         let mut captures = Vec::new();

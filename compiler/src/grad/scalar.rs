@@ -61,7 +61,13 @@ pub(super) fn rule(op: ScalarOp) -> Option<Partial> {
             let by = r.select(at_zero, never, s.y)?;
             r.map(ScalarOp::Div, &[part, by])
         },
-        ScalarOp::Exp => |r, s, _| r.mul(s.dy, s.y),
+        // Where the power is infinite and nothing depends on it (`1 / (1 + exp(-x))` of a very negative x), it is 0.
+        ScalarOp::Exp => |r, s, _| {
+            let zero = r.like(0.0, s.dy)?;
+            let none = r.map(ScalarOp::Eq, &[s.dy, zero])?;
+            let part = r.mul(s.dy, s.y)?;
+            r.select(none, zero, part)
+        },
         ScalarOp::Log => |r, s, _| r.map(ScalarOp::Div, &[s.dy, s.args[0]]),
         ScalarOp::Sin => |r, s, _| {
             let cos = r.map(ScalarOp::Cos, &[s.args[0]])?;

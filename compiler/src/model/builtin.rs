@@ -304,7 +304,7 @@ impl<'a> Ev<'a> {
                     None => ty.shape.len().saturating_sub(1),
                 };
                 let falling = name == "argsort" && self.flag(&g[2], "`falling`")?;
-                let (y, back) = self.to_last(&x, axis, place)?;
+                let (y, back) = self.axis_last(&x, axis, place)?;
                 let op = if name == "argsort" { Op::ArgSort { falling } } else { Op::Scan(ReduceOp::Sum) };
                 let r = self.op(op, &[&y], place)?;
                 match back {

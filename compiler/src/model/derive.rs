@@ -114,11 +114,7 @@ impl<'a> Ev<'a> {
         if l.id == x.graph {
             return false;
         }
-        let itself = if around.id == x.graph {
-            Some(x.node)
-        } else {
-            around.captured.get(&(x.graph, x.node)).copied()
-        };
+        let itself = if around.id == x.graph { Some(x.node) } else { around.captured.get(&(x.graph, x.node)).copied() };
         l.captured.iter().any(|((graph, node), inner)| {
             let other = *graph == around.id && Some(*node) != itself;
             let direct = |by: NodeId| grad::leads(&around.graph, *node, by);

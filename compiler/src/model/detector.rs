@@ -5,9 +5,12 @@
 //! it. Imports: values, bodies.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use uad_grammar::ast::{DimItem, Expr, ExprKind, Field, ItemKind, Pattern, ScorePart, Stmt, StmtKind, Type, TypeKind};
+use uad_grammar::ast::{
+    DimItem, Expr, ExprKind, Field, ItemKind, Name, Pattern, ScorePart, Stmt, StmtKind, Type, TypeKind,
+};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
@@ -18,8 +21,8 @@ use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Outputs, Owner, Part
 use super::{EntryKind, Ev};
 
 /// Names that a statement of a detector declares.
-pub(crate) fn declared(s: &Stmt) -> Vec<&uad_grammar::ast::Name> {
-    fn pattern<'s>(p: &'s Pattern, out: &mut Vec<&'s uad_grammar::ast::Name>) {
+pub(crate) fn declared(s: &Stmt) -> Vec<&Name> {
+    fn pattern<'s>(p: &'s Pattern, out: &mut Vec<&'s Name>) {
         match p {
             Pattern::Name(n) => out.push(n),
             Pattern::Record(parts, _) => parts.iter().for_each(|p| pattern(p, out)),
@@ -38,7 +41,40 @@ pub(crate) fn declared(s: &Stmt) -> Vec<&uad_grammar::ast::Name> {
     }
 }
 
+/// Names that statements of one frame declare twice: first and again. The sides of an `if` do not meet.
+fn twice<'s>(
+    stmts: impl Iterator<Item = &'s Stmt>,
+    seen: &mut HashMap<&'s str, &'s Name>,
+    out: &mut Vec<(&'s Name, &'s Name)>,
+) {
+    for s in stmts {
+        for n in declared(s).into_iter().filter(|n| n.text != "_") {
+            match seen.get(n.text.as_str()) {
+                Some(first) => out.push((first, n)),
+                None => drop(seen.insert(&n.text, n)),
+            }
+        }
+        if let StmtKind::If { then, otherwise, .. } = &s.kind {
+            let mut beside = seen.clone();
+            twice(then.iter(), seen, out);
+            twice(otherwise.iter(), &mut beside, out);
+            seen.extend(beside);
+        }
+    }
+}
+
 impl<'a> Ev<'a> {
+    /// Reports names that a body declares twice.
+    pub(crate) fn declared_once(&mut self, stmts: impl Iterator<Item = &'a Stmt>, module: usize) {
+        let mut found = Vec::new();
+        twice(stmts, &mut HashMap::new(), &mut found);
+        for (first, again) in found {
+            let text = format!("`{}` is declared twice", again.text);
+            let d = Diagnostic::new("E0104", text, self.at(module, again.span), "again here");
+            self.err(d.label(self.at(module, first.span), "first here"));
+        }
+    }
+
     /// A detector with its fields, before it has a path.
     pub(crate) fn part(
         &mut self,
@@ -110,18 +146,27 @@ impl<'a> Ev<'a> {
 
     fn check_fields(&mut self, name: &str, body: &'a [Stmt], fields: &[(&'a str, Place, FieldValue<'a>)]) -> R<()> {
         let mut known: Vec<&str> = Vec::new();
-        let mut stages: Vec<&str> = Vec::new();
+        let mut stages: Vec<String> = Vec::new();
         for s in body {
             match &s.kind {
                 StmtKind::Param(p, _) => known.push(&p.name.text),
                 StmtKind::Slot { name, .. } => known.push(&name.text),
-                StmtKind::Stage { name, .. } => stages.push(&name.text),
+                StmtKind::Stage { name, .. } => stages.push(name.text.clone()),
                 _ => {}
             }
         }
         let mut bad = false;
         for (f, place, _) in fields {
-            if known.contains(f) || f.split_once('.').is_some_and(|(s, _)| stages.contains(&s)) {
+            if known.contains(f) {
+                continue;
+            }
+            if let Some((stage, setting)) = f.rsplit_once('.') {
+                if !stages.iter().any(|s| s == stage) {
+                    self.no_stage(name, stage, &stages, *place);
+                    bad = true;
+                } else if self.is_setting(&format!("{stage}."), setting, *place).is_err() {
+                    bad = true;
+                }
                 continue;
             }
             let text = format!("`{name}` has no parameter or slot `{f}`");
@@ -154,6 +199,11 @@ impl<'a> Ev<'a> {
         for f in fields {
             let at = self.at(env.module, f.name.span);
             let v = match &f.value {
+                // A setting of a stage has words of its own (`data: test`).
+                Some(e) if f.name.text.contains('.') => {
+                    all.push((f.name.text.as_str(), at, FieldValue::Written(e, env.module)));
+                    continue;
+                }
                 Some(e) => self.eval(e, env),
                 None => self.name(&f.name.text, env, at),
             };
@@ -182,6 +232,7 @@ impl<'a> Ev<'a> {
         if !owner.path.is_empty() && !self.found.iter().any(|f| f.0 == owner.path) {
             self.found.push((owner.path.clone(), part.clone()));
         }
+        self.declared_once(part.body.iter(), part.module);
         self.declare(part.body, &env)
     }
 
@@ -422,6 +473,8 @@ impl<'a> Ev<'a> {
         let training = std::mem::replace(&mut self.training, false);
         let frame = Frame::new(Some(env), part.module, Kind::Entry, Some(owner));
         let mut outputs: Outputs<'a> = Vec::new();
+        let stmts = parts.iter().filter_map(|p| if let ScorePart::Stmt(s) = p { Some(s) } else { None });
+        self.declared_once(stmts, part.module);
         for p in parts {
             match p {
                 ScorePart::Stmt(s) => {

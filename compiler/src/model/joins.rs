@@ -107,8 +107,8 @@ impl<'a> Ev<'a> {
             return Err(Bad);
         }
         // With the axis last, all others are shared.
-        let (x, back) = self.to_last(&x, axis, place)?;
-        let (i, _) = self.to_last(&i, axis, place)?;
+        let (x, back) = self.axis_last(&x, axis, place)?;
+        let (i, _) = self.axis_last(&i, axis, place)?;
         let last = tx.shape.len() - 1;
         let r = self.op(Op::Gather { axis: last, batch: last }, &[&x, &i], place)?;
         match back {

@@ -4,6 +4,7 @@
 //! inlined with their parameters known; nothing is solved backwards; work is bounded; one mistake gives one message.
 //! Imports: the grammar, diagnostics, graphs, sources.
 
+mod becomes;
 mod body;
 mod builtin;
 mod call;
@@ -23,6 +24,8 @@ mod origin;
 mod prelude;
 mod print;
 mod program;
+mod set;
+mod settings;
 mod shaped;
 mod stacks;
 mod stage;
@@ -36,7 +39,7 @@ mod view;
 
 use std::collections::{HashMap, HashSet};
 
-use uad_grammar::ast::{Expr, ItemKind, Span, StmtKind};
+use uad_grammar::ast::{ItemKind, Span, StmtKind};
 
 use crate::diag::{Diagnostic, Place, Severity};
 use crate::graph::{Graph, Op, TensorType};
@@ -50,6 +53,7 @@ pub use stage::pattern_matches;
 
 use emit::Level;
 use modules::Module;
+use set::Setting;
 use value::{Env, Tensor, Value};
 
 /// Which entry is being elaborated.
@@ -89,9 +93,7 @@ pub(crate) struct Ev<'a> {
     modules: &'a [Module],
     lines: &'a [program::Lines<'a>],
     choice: &'a Choice,
-    set: &'a [(String, Expr)],
-    set_file: usize,
-    set_module: usize,
+    set: &'a [Setting],
     name: String,
     detector: &'a str,
     out: Vec<Diagnostic>,
@@ -126,6 +128,7 @@ pub(crate) struct Ev<'a> {
     draws: HashMap<String, usize>,
     facts: Facts,
     traced: HashSet<String>,
+    bodies: HashSet<usize>,
     reached: HashSet<usize>,
     unreached: HashSet<usize>,
     carried: Vec<(Env<'a>, String)>,
@@ -297,8 +300,6 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         lines: &program.lines,
         choice,
         set: &program.set,
-        set_file: program.set_file,
-        set_module: 0,
         name: detector.to_string(),
         detector,
         out: Vec::new(),
@@ -333,6 +334,7 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         draws: HashMap::new(),
         facts: Facts::default(),
         traced: HashSet::new(),
+        bodies: HashSet::new(),
         reached: HashSet::new(),
         unreached: HashSet::new(),
         carried: Vec::new(),
@@ -370,6 +372,7 @@ fn evaluate(program: &Program, choice: &Choice, detector: &str) -> (Option<Model
         }
     }
     ev.rest_entry();
+    ev.inner_settings();
     let (model, facts) = ev.model(score);
     (model, ev.close(), facts)
 }

@@ -294,12 +294,15 @@ pub(crate) fn item_name(item: &Item) -> Option<&Name> {
 
 /// Names of the detectors of a file, and whether each is a variant.
 pub(crate) fn detectors(ast: &ast::File) -> Vec<(&str, bool)> {
-    let one = |i| match i {
-        &ItemKind::Detector { ref name, .. } => Some((name.text.as_str(), false)),
-        &ItemKind::Variant { ref name, .. } => Some((name.text.as_str(), true)),
-        _ => None,
-    };
-    ast.items.iter().filter_map(|i| one(&i.kind)).collect()
+    let mut all = Vec::new();
+    for item in &ast.items {
+        match &item.kind {
+            ItemKind::Detector { name, .. } => all.push((name.text.as_str(), false)),
+            ItemKind::Variant { name, .. } => all.push((name.text.as_str(), true)),
+            _ => {}
+        }
+    }
+    all
 }
 
 /// The file's main detector: named like the file, else the last one that is not a variant, else the last.

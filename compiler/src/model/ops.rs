@@ -95,9 +95,9 @@ impl<'a> Ev<'a> {
         let last = ta.shape.len() == tb.shape.len() && na + 1 == ta.shape.len();
         d.help = if ta.shape.len() != tb.shape.len() {
             Some(format!("axes are matched from the last; `x[:, new]` adds one where it is missing ({x} meets {y})"))
-        } else if last && self.from_weight(a, na) {
+        } else if last && self.is_of_weight(a, na) {
             Some(format!("give the layer before it {y} outputs: `linear({y})`"))
-        } else if last && self.from_weight(b, nb) {
+        } else if last && self.is_of_weight(b, nb) {
             Some(format!("give the layer before it {x} outputs: `linear({x})`"))
         } else {
             None
@@ -521,7 +521,12 @@ impl<'a> Ev<'a> {
     }
 
     /// Moves an axis to the end and says how to move it back.
-    pub(crate) fn to_last(&mut self, t: &Tensor<'a>, axis: usize, place: Place) -> R<(Tensor<'a>, Option<Vec<usize>>)> {
+    pub(crate) fn axis_last(
+        &mut self,
+        t: &Tensor<'a>,
+        axis: usize,
+        place: Place,
+    ) -> R<(Tensor<'a>, Option<Vec<usize>>)> {
         let rank = self.type_of(t).shape.len();
         if axis + 1 == rank {
             return Ok((t.clone(), None));

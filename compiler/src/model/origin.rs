@@ -66,7 +66,7 @@ impl<'a> Ev<'a> {
                 }
                 d = d.label(place, text);
             }
-            if self.from_weight(t, axis) && axis + 1 == self.ty(t).shape.len() {
+            if self.is_of_weight(t, axis) && axis + 1 == self.ty(t).shape.len() {
                 d.help = Some(format!("give the layer before it {known} outputs: `linear({n})`"));
             }
         }
@@ -91,7 +91,7 @@ impl<'a> Ev<'a> {
     }
 
     /// Does an axis come from a weight: could a layer be given another width?
-    pub(crate) fn from_weight(&self, t: &Tensor<'a>, axis: usize) -> bool {
+    pub(crate) fn is_of_weight(&self, t: &Tensor<'a>, axis: usize) -> bool {
         self.graph_of(t)
             .and_then(|g| source(g, t.node, axis).map(|(n, _)| matches!(g.node(n).op, Op::Weight(_))))
             .unwrap_or(false)

@@ -3,12 +3,13 @@
 //! In: texts, and what a user chose. Out: [`Program`], models of its detectors. Invariants: a detector's elaboration depends on no
 //! other, so that all may run at once; evaluation has a deep stack of its own. Imports: modules, the evaluator.
 
-use uad_grammar::ast::{Expr, File, Span};
+use uad_grammar::ast::File;
 
-use crate::diag::{Diagnostic, Place, Severity};
+use crate::diag::{Diagnostic, Severity};
 use crate::source::{Files, Loader};
 
 use super::modules::{self, Lost, Module};
+use super::set::{self, Setting};
 use super::{Called, Choice, Facts, Model, evaluate, evaluate_uncalled};
 
 /// A file by its lines, for messages.
@@ -26,10 +27,8 @@ pub(crate) struct Program<'f> {
     pub(super) files: &'f Files,
     pub(super) modules: Vec<Module>,
     pub(super) lines: Vec<Lines<'f>>,
-    /// Values of `--set`.
-    pub(super) set: Vec<(String, Expr)>,
-    /// The file that their places are of.
-    pub(super) set_file: usize,
+    /// What `--set` gives.
+    pub(super) set: Vec<Setting>,
     pub(super) lost: Lost,
     root: &'f str,
     /// What is wrong with the texts themselves.
@@ -39,35 +38,15 @@ pub(crate) struct Program<'f> {
 impl<'f> Program<'f> {
     /// Parses the root, what it imports and what is set.
     pub fn read(files: &'f mut Files, loader: &dyn Loader, root: &'f str, set: &[(String, String)]) -> Program<'f> {
-        let (modules, mut found, lost) = modules::load(files, loader, root);
-        let set_file = files.files.len();
-        let mut values = Vec::new();
-        for (name, text) in set {
-            match uad_grammar::parse_expr(text) {
-                Ok(e) => values.push((name.clone(), e)),
-                Err(e) => {
-                    let file = files.position("--set").unwrap_or_else(|| files.add("--set", text.clone()));
-                    let place = Place { file, span: Span::new(0, text.len()) };
-                    found.push(Diagnostic::new(
-                        "E0001",
-                        format!("`--set {name}={text}`: {}", e.message),
-                        place,
-                        e.label,
-                    ));
-                }
-            }
-        }
-        if !values.is_empty() && files.position("--set").is_none() {
-            let all: Vec<&str> = set.iter().map(|s| s.1.as_str()).collect();
-            files.add("--set", all.join("\n"));
-        }
+        let (mut modules, mut found, lost) = modules::load(files, loader, root);
+        let set = set::read(set, files, &mut modules, &mut found);
         let files: &'f Files = files;
         let lines = files.files.iter().map(|(name, text)| {
             let mut starts = vec![0u32];
             starts.extend(text.bytes().enumerate().filter(|b| b.1 == b'\n').map(|b| b.0 as u32 + 1));
             Lines { name, starts, text }
         });
-        Program { files, lines: lines.collect(), modules, set: values, set_file, lost, root, found }
+        Program { files, lines: lines.collect(), modules, set, lost, root, found }
     }
 
     /// Is something wrong with the texts themselves?

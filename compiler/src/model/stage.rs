@@ -5,20 +5,16 @@
 
 use std::rc::Rc;
 
-use uad_grammar::ast::{Expr, ExprKind, Group, Name, StagePart, StmtKind};
+use uad_grammar::ast::{Expr, Group, StagePart, StmtKind};
 use uad_plan::DType;
 
-use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
 use crate::graph::{Graph, NodeId, Op, ScopeId, TensorType};
 
+use super::settings::Set;
 use super::train::{Functions, Training};
-use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Owner, Part, R, Value};
-use super::{EntryKind, Ev, GroupInfo, RuleInfo, StageInfo, Static, prune};
-
-/// Settings of a stage.
-const SETTINGS: [&str; 11] =
-    ["epochs", "steps", "batch", "data", "drop_last", "skip", "clip", "schedule", "average", "patience", "keep"];
+use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Owner, Part, R, Tensor, Value};
+use super::{EntryKind, Ev, GroupInfo, RuleInfo, StageInfo, prune};
 
 /// Could a pattern of `over` match a weight at or under this path?
 pub(crate) fn pattern_may_reach(pattern: &str, path: &str) -> bool {
@@ -97,14 +93,7 @@ impl<'a> Ev<'a> {
         self.training = matches!(&entry, EntryKind::Stage { trains: Some(_), .. });
         self.entry = entry;
         self.frozen = 0;
-        let fields: Vec<(&'a str, Place, FieldValue<'a>)> = self
-            .set
-            .iter()
-            .filter(|(n, _)| !n.contains('.'))
-            .map(|(n, e)| {
-                (n.as_str(), Place { file: self.set_file, span: e.span }, FieldValue::Written(e, self.set_module))
-            })
-            .collect();
+        let fields = self.outermost_fields();
         let detector = self.detector;
         let at = Place { file: self.modules[0].file, span: Default::default() };
         let part = self.part(0, detector, fields, at, None, 0)?;
@@ -144,11 +133,32 @@ impl<'a> Ev<'a> {
                 continue;
             }
             let Ok(t) = self.lift(v, DType::F32, *place) else { continue };
+            if self.output_rank(name, &t, *place).is_err() {
+                continue;
+            }
             let Ok(node) = self.here(&t, *place) else { continue };
             self.levels[0].graph.outputs.push((name.to_string(), node));
             self.facts.outputs.push((name.to_string(), *place));
         }
         Some(self.finish())
+    }
+
+    /// Reports and metrics read `map` and `sample`: the one has axes beside the samples, the other none.
+    fn output_rank(&mut self, name: &str, t: &Tensor<'a>, place: Place) -> R<()> {
+        let ty = self.ty(t);
+        let (what, help) = match (name, ty.shape.len()) {
+            ("map", 4..) => {
+                ("a `map` is one number per pixel", "make one of its channels: `norm(x, axis: 1)` or a mean")
+            }
+            ("map", 0 | 1) => ("a `map` is one number per pixel", "a number per picture is the output `sample`"),
+            ("sample", 0) => ("`sample` is one number per picture", "keep the axis of samples, the first"),
+            ("sample", 2..) => {
+                ("`sample` is one number per picture", "make one of all: `max(x, axis: [1, 2])` or a mean")
+            }
+            _ => return Ok(()),
+        };
+        self.err(Diagnostic::new("E0204", what, place, format!("is {ty}")).help(help));
+        Err(Bad)
     }
 
     /// `require`s of a detector's body.
@@ -226,6 +236,9 @@ impl<'a> Ev<'a> {
             finish: None,
         };
         let (mut training, mut with) = (None, Functions::default());
+        let stmts = parts.iter().filter_map(|p| if let StagePart::Stmt(s) = p { Some(s) } else { None });
+        self.declared_once(stmts, part.module);
+        let mut given = self.set_outside(&part, path, name);
         for p in parts {
             let _ = match p {
                 StagePart::Stmt(s) => self.statement(s, &frame),
@@ -233,8 +246,19 @@ impl<'a> Ev<'a> {
                     let at = self.at(part.module, *span);
                     self.minimise(loss, groups, at, &frame, &mut info).map(|t| training = Some(t))
                 }
-                StagePart::Setting { name, value, .. } => self.setting(name, value, &frame, &mut info, &mut with),
+                StagePart::Setting { name, value, .. } => {
+                    let own = Set {
+                        name: &name.text,
+                        place: self.at(part.module, name.span),
+                        value: FieldValue::Written(value, part.module),
+                    };
+                    let set = given.iter().position(|g| g.name == name.text).map(|n| given.remove(n));
+                    self.setting(set.unwrap_or(own), &frame, &mut info, &mut with)
+                }
             };
+        }
+        for g in given {
+            let _ = self.setting(g, &frame, &mut info, &mut with);
         }
         if let Some(t) = training {
             let _ = self.train(t, &with, &mut info);
@@ -383,113 +407,6 @@ impl<'a> Ev<'a> {
                 self.err(Diagnostic::new("E0201", "expected an optimiser", at, format!("this is {is}")));
                 Err(Bad)
             }
-        }
-    }
-
-    fn setting(
-        &mut self,
-        name: &'a Name,
-        value: &'a Expr,
-        env: &Env<'a>,
-        info: &mut StageInfo,
-        with: &mut Functions<'a>,
-    ) -> R<()> {
-        let at = self.at(env.module, name.span);
-        if !SETTINGS.contains(&name.text.as_str()) {
-            let mut d = Diagnostic::new("E0413", format!("a stage has no setting `{}`", name.text), at, "unknown");
-            d.help = did_you_mean(&name.text, SETTINGS).or_else(|| Some(format!("it has {}", SETTINGS.join(", "))));
-            self.err(d);
-            return Err(Bad);
-        }
-        let key = format!("{}.{}", info.name, name.text);
-        let set = self.set.iter().find(|s| s.0 == key).map(|s| &s.1);
-        let value = set.unwrap_or(value);
-        let place = self.at(if set.is_some() { self.set_module } else { env.module }, value.span);
-        let v = match name.text.as_str() {
-            "schedule" | "clip" | "average" => {
-                let v = self.eval(value, env)?;
-                let shown = match &v {
-                    Value::Func(f) => Static::Rule(
-                        RuleInfo::of(f).unwrap_or(RuleInfo { name: self.text(place).to_string(), args: Vec::new() }),
-                    ),
-                    v => Static::of(v),
-                };
-                match (name.text.as_str(), v) {
-                    ("clip", v @ (Value::Int(_) | Value::Float(_) | Value::Ratio(_) | Value::Func(_))) => {
-                        with.clip = Some((self.clip_function(v, place)?, place));
-                    }
-                    ("schedule", Value::Func(f)) => with.schedule = Some((f, place)),
-                    ("average", Value::Func(f)) => with.average = Some((f, place)),
-                    _ => {}
-                }
-                shown
-            }
-            _ => self.setting_value(&name.text, value, env)?,
-        };
-        let wrong = match (name.text.as_str(), &v) {
-            ("epochs" | "steps" | "batch" | "skip" | "patience", Static::Int(n)) => (*n < 0).then_some("not negative"),
-            ("epochs" | "steps" | "batch" | "skip" | "patience", _) => Some("a known integer"),
-            ("data", Static::Word(w)) => (!["train", "validation", "test", "calibration"].contains(&w.as_str()))
-                .then_some("train, validation, test or calibration"),
-            ("data", _) => Some("train, validation, test or calibration"),
-            ("drop_last", Static::Bool(_)) => None,
-            ("drop_last", _) => Some("true or false"),
-            ("clip", Static::Float(_) | Static::Int(_) | Static::Rule(_)) => None,
-            ("clip", _) => Some("a number, or a function of all gradients"),
-            ("schedule", Static::Rule(_)) => None,
-            ("schedule", _) => Some("a call, as `step(every: 800, by: 0.1)`"),
-            ("average", Static::Rule(_)) => None,
-            ("average", _) => Some("a call, as `ema(decay: 0.999)`"),
-            ("keep", Static::Rule(_)) => None,
-            ("keep", _) => Some("a call, as `lowest(e, on: validation)`"),
-            _ => None,
-        };
-        if let Some(want) = wrong {
-            self.err(Diagnostic::new("E0413", format!("`{}` is {want}", name.text), place, "is not"));
-            return Err(Bad);
-        }
-        if info.settings.iter().any(|s| s.0 == name.text) {
-            self.err(Diagnostic::new("E0413", format!("`{}` is set twice", name.text), at, "again here"));
-            return Err(Bad);
-        }
-        info.settings.push((name.text.clone(), v));
-        Ok(())
-    }
-
-    fn setting_value(&mut self, key: &str, e: &'a Expr, env: &Env<'a>) -> R<Static> {
-        match &e.kind {
-            ExprKind::Name(n) if key == "data" => Ok(Static::Word(n.clone())),
-            ExprKind::Call(f, args) if key == "keep" => {
-                let ExprKind::Name(n) = &f.kind else { return Err(Bad) };
-                let mut out = Vec::new();
-                for (k, a) in args.iter().enumerate() {
-                    let label = a.name.as_ref().map_or_else(|| k.to_string(), |n| n.text.clone());
-                    let v = match &a.value.kind {
-                        ExprKind::Name(w) if ["train", "validation", "test", "calibration"].contains(&w.as_str()) => {
-                            Static::Word(w.clone())
-                        }
-                        _ => {
-                            let at = self.at(env.module, a.value.span);
-                            match self.eval(&a.value, env)? {
-                                Value::Tensor(t) => {
-                                    // What is watched is a result of the stage.
-                                    let name = self.text(at).to_string();
-                                    let node = self.here(&t, at)?;
-                                    let g = &mut self.levels[0].graph;
-                                    if !g.outputs.iter().any(|o| o.0 == name) {
-                                        g.outputs.push((name.clone(), node));
-                                    }
-                                    Static::Word(name)
-                                }
-                                v => Static::of(&v),
-                            }
-                        }
-                    };
-                    out.push((label, v));
-                }
-                Ok(Static::Rule(RuleInfo { name: n.clone(), args: out }))
-            }
-            _ => self.eval(e, env).map(|v| Static::of(&v)),
         }
     }
 }

@@ -167,14 +167,24 @@ pub(crate) type Outputs<'a> = Vec<(&'a str, Value<'a>, Place)>;
 pub(crate) struct Owner<'a> {
     /// Instance path, empty for the detector.
     pub path: String,
-    /// Instances by name: where made, and their own owners.
-    pub children: RefCell<HashMap<String, (Place, Vec<usize>, Rc<Owner<'a>>)>>,
+    /// Instances by name.
+    pub children: RefCell<HashMap<String, Child<'a>>>,
     /// Prefix of foreign names: the `@weights` of the outermost block that has one, with that block's path.
     pub foreign: Option<(String, String)>,
     /// The expression of the outermost detector that made it, or what it is in.
     pub site: Option<Place>,
     /// States that a rule has changed in this entry.
     pub changed: RefCell<Vec<(&'a str, Value<'a>)>>,
+}
+
+/// A named instance of an owner.
+pub(crate) struct Child<'a> {
+    /// The expression that made it.
+    pub site: Place,
+    /// Which turns of the comprehensions around that.
+    pub turn: Vec<usize>,
+    /// What it owns itself.
+    pub owner: Rc<Owner<'a>>,
 }
 
 /// An argument of a call.

@@ -34,6 +34,21 @@ pub struct Names {
     pub outputs: Vec<OutputRule>,
     /// Our values of which the loss of the foreign gradients is made.
     pub gradients: Vec<(String, LossRule)>,
+    /// How foreign training steps are repeated.
+    pub train: Option<TrainRule>,
+}
+
+/// `[train]`: what a foreign `train_steps` is compared with.
+#[derive(Clone, Debug)]
+pub struct TrainRule {
+    /// Our stage.
+    pub stage: String,
+    /// The foreign losses, one before every step.
+    pub loss: String,
+    /// Parameters that the steps are made with.
+    pub set: BTreeMap<String, String>,
+    /// Paths of ours that are not compared: of no gradient but rounding, which Adam makes whole steps of.
+    pub ignore: Vec<Pattern>,
 }
 
 /// One line of `[gradients]`: what a value of ours adds to the loss.
@@ -122,13 +137,13 @@ impl Names {
                     errors.extend(rules(t, &mut names.outputs, output_rule));
                     Ok(())
                 }
+                ("train", Value::Table(t)) => train_rule(t).map(|r| names.train = Some(r)),
                 ("gradients", Value::Table(t)) => {
                     errors.extend(rules(t, &mut names.gradients, loss_rule));
                     Ok(())
                 }
-                _ => {
-                    Err("expected `root`, `ignore`, [config], [inputs], [weights], [outputs] or [gradients]".to_owned())
-                }
+                _ => Err("expected `root`, `ignore`, [config], [inputs], [weights], [outputs], [gradients] or [train]"
+                    .to_owned()),
             };
             errors.extend(read.err().map(|e| format!("`{key}`: {e}")));
         }
@@ -170,6 +185,19 @@ fn known(table: &Table, keys: &[&str]) -> Result<(), String> {
         Some(k) => Err(format!("unknown key `{k}`; known are {}", keys.join(", "))),
         None => Ok(()),
     }
+}
+
+fn train_rule(table: &Table) -> Result<TrainRule, String> {
+    known(table, &["stage", "loss", "set", "ignore"])?;
+    let mut set = BTreeMap::new();
+    for (name, value) in table.get("set").and_then(Value::as_table).into_iter().flatten() {
+        set.insert(name.clone(), value.as_str().ok_or("`set` is a table of texts")?.to_owned());
+    }
+    let mut ignore = Vec::new();
+    for item in table.get("ignore").and_then(Value::as_array).into_iter().flatten() {
+        ignore.push(Pattern::parse(item.as_str().ok_or("`ignore` is a list of names in quotes")?)?);
+    }
+    Ok(TrainRule { stage: text(table, "stage")?.to_owned(), loss: text(table, "loss")?.to_owned(), set, ignore })
 }
 
 fn config_rule(key: &str, value: &Value) -> Result<ConfigRule, String> {

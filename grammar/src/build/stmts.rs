@@ -30,36 +30,7 @@ impl Builder<'_> {
     }
 
     fn valued(&mut self, parts: Vec<Placed>) -> Body {
-        let mut stmts = self.plain(parts);
-        let Some(last) = stmts.pop() else { return Body::default() };
-        if !last.docs.is_empty() {
-            stmts.push(last);
-            return Body { stmts, value: None };
-        }
-        match last.kind {
-            StmtKind::Expr(value) => Body { stmts, value: Some(Box::new(value)) },
-            StmtKind::If { cond, mut then, mut otherwise } if both_end_in_values(&then, &otherwise) => {
-                let value = |stmts: &mut Vec<Stmt>| match stmts.pop() {
-                    Some(Stmt { kind: StmtKind::Expr(value), .. }) => Some(Box::new(value)),
-                    other => {
-                        stmts.extend(other);
-                        None
-                    }
-                };
-                let first = value(&mut then);
-                let second = value(&mut otherwise);
-                let kind = ExprKind::If(
-                    Box::new(cond),
-                    Box::new(Body { stmts: then, value: first }),
-                    Box::new(Body { stmts: otherwise, value: second }),
-                );
-                Body { stmts, value: Some(Box::new(Expr { span: last.span, kind })) }
-            }
-            kind => {
-                stmts.push(Stmt { kind, ..last });
-                Body { stmts, value: None }
-            }
-        }
+        body_of(self.plain(parts))
     }
 
     /// A body of statements only.
@@ -298,10 +269,29 @@ impl Builder<'_> {
     }
 }
 
-fn both_end_in_values(then: &[Stmt], otherwise: &[Stmt]) -> bool {
-    let valued =
-        |stmts: &[Stmt]| stmts.last().is_some_and(|s| s.docs.is_empty() && matches!(s.kind, StmtKind::Expr(_)));
-    valued(then) && valued(otherwise)
+/// Statements of which the last may be the value: an expression, or an `if` whose sides both end in one.
+fn body_of(mut stmts: Vec<Stmt>) -> Body {
+    let value = if ends_in_value(&stmts) { stmts.pop().and_then(value_of) } else { None };
+    Body { stmts, value: value.map(Box::new) }
+}
+
+fn ends_in_value(stmts: &[Stmt]) -> bool {
+    stmts.last().is_some_and(|s| match &s.kind {
+        StmtKind::Expr(_) => s.docs.is_empty(),
+        StmtKind::If { then, otherwise, .. } => s.docs.is_empty() && ends_in_value(then) && ends_in_value(otherwise),
+        _ => false,
+    })
+}
+
+fn value_of(stmt: Stmt) -> Option<Expr> {
+    match stmt.kind {
+        StmtKind::Expr(value) => Some(value),
+        StmtKind::If { cond, then, otherwise } => {
+            let kind = ExprKind::If(Box::new(cond), Box::new(body_of(then)), Box::new(body_of(otherwise)));
+            Some(Expr { span: stmt.span, kind })
+        }
+        _ => None,
+    }
 }
 
 /// The `if` that an expression consists of, if it does.

@@ -14,7 +14,6 @@ use super::gemm::Finish;
 use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext, size_of};
 use super::isa::Isa;
-use super::panel::Aligned;
 use super::run::RunContext;
 use super::scratch::{Scratch, round};
 use super::strip::{Move, Port, StripOperand};
@@ -49,7 +48,8 @@ pub struct DepthwisePlan {
     ending: Ending,
     tasks: usize,
     zeros: Vec<f32>,
-    packed: Aligned,
+    /// Where in the packed memory constant weights are.
+    packed: usize,
     layout: Layout,
 }
 
@@ -173,7 +173,7 @@ impl DepthwisePlan {
             ending,
             tasks,
             zeros: vec![0.0; channels],
-            packed: Aligned::new(if parts.b_constant { all * channels } else { 0 }),
+            packed: 0,
             layout,
         }))
     }
@@ -208,23 +208,41 @@ impl DepthwisePlan {
         self.all_taps.extents.iter().product::<i64>() as usize * self.channels
     }
 
+    /// Bytes of constant weights.
+    pub fn packed_bytes(&self) -> usize {
+        if self.constant { self.weights_len() * 4 } else { 0 }
+    }
+
+    /// Where in the packed memory they are.
+    pub fn place(&mut self, at: usize) {
+        self.packed = at;
+    }
+
+    /// In how many tasks constant weights are packed.
+    pub fn pack_tasks(&self) -> usize {
+        usize::from(self.constant)
+    }
+
     /// Packs constant weights.
     ///
     /// # Safety
-    /// The context's pointers and scratch are valid.
-    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
-        if self.constant {
-            let to = self.packed.pointer();
-            // SAFETY: the caller's contract; `packed` has room for all taps.
-            unsafe { self.pack_weights(ctx, to) };
-        }
+    /// The context's pointers, scratch and packed memory are valid.
+    pub unsafe fn pack_task(&self, ctx: &RunContext<'_>, worker: usize, _: usize) {
+        // SAFETY: the caller's contract; the memory has room for all taps.
+        unsafe { self.pack_weights(ctx, worker, self.kept(ctx)) };
     }
 
-    unsafe fn pack_weights(&self, ctx: &RunContext<'_>, to: *mut f32) {
+    /// Constant weights, packed.
+    unsafe fn kept(&self, ctx: &RunContext<'_>) -> *mut f32 {
+        // SAFETY: the caller's contract.
+        unsafe { ctx.packed.add(self.packed).cast() }
+    }
+
+    unsafe fn pack_weights(&self, ctx: &RunContext<'_>, worker: usize, to: *mut f32) {
         let mut at: Point = Default::default();
         // SAFETY: the caller's contract.
         unsafe {
-            let with = self.strips(ctx, 0);
+            let with = self.strips(ctx, worker);
             for k in 0..self.weights_len() / self.channels {
                 self.all_taps.seek(k as i64, &mut at);
                 let to = StripOperand::new(to.add(k * self.channels), 1);
@@ -242,14 +260,14 @@ impl DepthwisePlan {
     /// Computes the contraction.
     ///
     /// # Safety
-    /// The context's pointers and scratch are valid; [`DepthwisePlan::pack`] ran since constant weights changed.
+    /// The context's pointers and scratch are valid; [`DepthwisePlan::pack_task`] ran since constant weights changed.
     pub unsafe fn run(&self, ctx: &RunContext<'_>) {
         // SAFETY: the caller's contract; tasks write disjoint lines.
         unsafe {
             let weights = Shared(if self.constant {
-                self.packed.pointer()
+                self.kept(ctx)
             } else {
-                self.pack_weights(ctx, ctx.shared.cast());
+                self.pack_weights(ctx, 0, ctx.shared.cast());
                 ctx.shared.cast()
             });
             ctx.pool.run(self.tasks, &|worker, t| {

@@ -122,17 +122,29 @@ impl DotKernel {
         }
     }
 
+    /// Bytes of packed constant operands.
+    pub fn packed_bytes(&self) -> usize {
+        match &self.path {
+            Path::Gemm(p) => p.packed_bytes(),
+            Path::Depthwise(p) => p.packed_bytes(),
+        }
+    }
+
+    /// Where in the context's packed memory the constant operands are kept: a multiple of 64.
+    pub fn place(&mut self, at: usize) {
+        match &mut self.path {
+            Path::Gemm(p) => p.place(at),
+            Path::Depthwise(p) => p.place(at),
+        }
+    }
+
     /// Packs constant operands; again when they changed.
     ///
     /// # Safety
-    /// The context's pointers and scratch are valid.
+    /// The context's pointers, scratch and packed memory are valid.
     pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
-        match &self.path {
-            // SAFETY: the caller's contract.
-            Path::Gemm(p) => unsafe { p.pack(ctx) },
-            // SAFETY: as above.
-            Path::Depthwise(p) => unsafe { p.pack(ctx) },
-        }
+        // SAFETY: the caller's contract; the pool gives every worker to one thread.
+        ctx.pool.run(self.pack_tasks(), &|worker, task| unsafe { self.pack_task(ctx, worker, task) });
     }
 
     /// Computes the result.
@@ -154,9 +166,19 @@ impl Compiled for DotKernel {
         // SAFETY: the caller's contract.
         unsafe { DotKernel::run(self, cx) }
     }
-    unsafe fn pack(&self, cx: &RunContext<'_>) {
-        // SAFETY: the caller's contract.
-        unsafe { DotKernel::pack(self, cx) }
+    fn pack_tasks(&self) -> usize {
+        match &self.path {
+            Path::Gemm(p) => p.pack_tasks(),
+            Path::Depthwise(p) => p.pack_tasks(),
+        }
+    }
+    unsafe fn pack_task(&self, cx: &RunContext<'_>, worker: usize, task: usize) {
+        match &self.path {
+            // SAFETY: the caller's contract.
+            Path::Gemm(p) => unsafe { p.pack_task(cx, worker, task) },
+            // SAFETY: as above.
+            Path::Depthwise(p) => unsafe { p.pack_task(cx, worker, task) },
+        }
     }
 }
 

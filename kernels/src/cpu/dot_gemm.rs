@@ -17,7 +17,7 @@ use super::gemm::{Finish, Tile, panel_width, run_tile, tile_rows};
 use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext};
 use super::isa::Isa;
-use super::panel::{Aligned, Packer, Panel, panels};
+use super::panel::{Packer, Panel, panels};
 use super::run::RunContext;
 use super::scratch::{Scratch, round};
 use super::strip::{Move, Port};
@@ -77,7 +77,8 @@ pub struct GemmPlan {
     rows_first: bool,
     layout: Layout,
     zeros: Vec<f32>,
-    packed: Aligned,
+    /// Where in the packed memory the panels of a constant B are.
+    packed: usize,
 }
 
 enum Left {
@@ -92,7 +93,7 @@ enum Left {
 }
 
 enum Right {
-    /// Packed by [`GemmPlan::pack`].
+    /// Packed by [`GemmPlan::pack_task`].
     Constant(Packer),
     /// Packed at every call.
     PerCall(Packer),
@@ -173,7 +174,6 @@ impl GemmPlan {
         }
         let right = Self::right(&parts, &cols, &outer, inner, depth, (m, k), isa, holes)?;
 
-        let packed = Aligned::new(if matches!(right, Right::Constant(_)) { batches * panels_len } else { 0 });
         let mut pieces = Vec::new();
         let direct_segments = if matches!(left, Left::Direct { .. }) { segments } else { 1 };
         let run = if direct_segments == segments { depth } else { k as i64 };
@@ -250,7 +250,7 @@ impl GemmPlan {
             rows_first,
             layout,
             zeros: vec![0.0; depth as usize],
-            packed,
+            packed: 0,
         })
     }
 
@@ -383,35 +383,44 @@ impl GemmPlan {
         Scratch { shared: self.layout.shared, worker: self.layout.worker }
     }
 
-    /// Packs a constant B. The scratch of the context is used.
+    /// Bytes of the panels of a constant B.
+    pub fn packed_bytes(&self) -> usize {
+        if matches!(self.right, Right::Constant(_)) { self.batches * self.panels_len * 4 } else { 0 }
+    }
+
+    /// Where in the packed memory they are.
+    pub fn place(&mut self, at: usize) {
+        self.packed = at;
+    }
+
+    /// In how many tasks a constant B is packed.
+    pub fn pack_tasks(&self) -> usize {
+        if matches!(self.right, Right::Constant(_)) { self.batches * self.panels.len() } else { 0 }
+    }
+
+    /// Does one of them. The scratch of the context is used.
     ///
     /// # Safety
-    /// The pointers of the context are valid for what `b` loads.
-    pub unsafe fn pack(&self, ctx: &RunContext<'_>) {
-        if matches!(self.right, Right::Constant(..)) {
-            let to = self.packed.pointer();
-            // SAFETY: the caller's contract; `to` has room for all panels.
-            unsafe { self.pack_panels(ctx, to) };
-        }
+    /// The pointers of the context are valid for what `b` loads, and its packed memory for the panels.
+    pub unsafe fn pack_task(&self, ctx: &RunContext<'_>, worker: usize, task: usize) {
+        // SAFETY: the caller's contract; the memory has room for all panels.
+        unsafe { self.pack_panel(ctx, worker, task, self.kept(ctx)) }
     }
 
-    unsafe fn pack_panels(&self, ctx: &RunContext<'_>, to: *mut f32) {
-        let to = Shared(to);
-        ctx.pool.run(self.batches * self.panels.len(), &|worker, task| {
-            // SAFETY: each task writes its own panel.
-            unsafe {
-                let (b, p) = (task / self.panels.len(), &self.panels[task % self.panels.len()]);
-                self.pack_panel(ctx, worker, b, p, to.get().add(b * self.panels_len + p.at));
-            }
-        });
+    /// The panels of a constant B.
+    unsafe fn kept(&self, ctx: &RunContext<'_>) -> *mut f32 {
+        // SAFETY: the caller's contract.
+        unsafe { ctx.packed.add(self.packed).cast() }
     }
 
-    unsafe fn pack_panel(&self, ctx: &RunContext<'_>, worker: usize, batch: usize, p: &Panel, to: *mut f32) {
+    /// Packs the panel of this number to its place among all that begin at `to`.
+    unsafe fn pack_panel(&self, ctx: &RunContext<'_>, worker: usize, number: usize, to: *mut f32) {
         if let Right::Constant(packer) | Right::PerCall(packer) = &self.right {
+            let (batch, p) = (number / self.panels.len(), &self.panels[number % self.panels.len()]);
             let mut at: Point = Default::default();
             self.batch.seek(batch as i64, &mut at);
-            // SAFETY: the caller's contract.
-            unsafe { packer.pack(&self.strips(ctx, worker), &at, p, to) };
+            // SAFETY: the caller's contract; each panel has a place of its own.
+            unsafe { packer.pack(&self.strips(ctx, worker), &at, p, to.add(batch * self.panels_len + p.at)) };
         }
     }
 
@@ -424,7 +433,7 @@ impl GemmPlan {
     /// Computes the contraction.
     ///
     /// # Safety
-    /// The pointers and the scratch of the context are valid; [`GemmPlan::pack`] ran after `b` last changed if it is
+    /// The pointers and the scratch of the context are valid; [`GemmPlan::pack_task`] ran for all tasks after `b` last changed if it is
     /// constant.
     pub unsafe fn run(&self, ctx: &RunContext<'_>) {
         // SAFETY: the caller's contract.
@@ -435,7 +444,8 @@ impl GemmPlan {
                 ctx.pool.run(pad.tasks(), &copy);
             }
             if matches!(self.right, Right::PerCall(..)) {
-                self.pack_panels(ctx, ctx.shared.add(self.layout.panels).cast());
+                let to = Shared(ctx.shared.add(self.layout.panels).cast());
+                ctx.pool.run(self.batches * self.panels.len(), &|worker, n| self.pack_panel(ctx, worker, n, to.get()));
             }
             let tasks = self.batches * self.row_blocks * self.groups;
             ctx.pool.run(tasks, &|worker, t| {
@@ -467,7 +477,7 @@ impl GemmPlan {
             let origin = at;
             self.pack_rows(ctx, &with, left, origin, r0, r1);
             let panels: *const f32 = match &self.right {
-                Right::Constant(..) => self.packed.pointer().cast_const().add(batch * self.panels_len),
+                Right::Constant(..) => self.kept(ctx).cast_const().add(batch * self.panels_len),
                 Right::PerCall(..) => (ctx.shared.add(self.layout.panels) as *const f32).add(batch * self.panels_len),
                 Right::Direct { access, .. } => {
                     let base = ctx.pointers[access.buffer.0 as usize] as *const f32;

@@ -23,6 +23,8 @@ pub struct Site<'a> {
     pub scratch: usize,
     /// Grows to the largest scratch that a kernel's workers share.
     pub shared: usize,
+    /// Bytes of packed constant operands.
+    pub packed: usize,
     /// What the kernels will run on.
     pub isa: Isa,
     /// By buffer of the entry: does it stay the same between runs?
@@ -40,6 +42,13 @@ impl Site<'_> {
     /// Asks for scratch per worker.
     pub fn need(&mut self, bytes: usize) {
         self.scratch = self.scratch.max(bytes);
+    }
+
+    /// A place of its own for a kernel's packed operands.
+    pub fn place_packed(&mut self, bytes: usize) -> usize {
+        let at = self.packed;
+        self.packed += bytes.next_multiple_of(64);
+        at
     }
 
     /// Asks for scratch that workers share.

@@ -10,11 +10,10 @@ use super::hole_jit::HoleCompiler;
 use super::hole_strip::{HoleStrip, StripContext};
 use super::isa::Isa;
 use super::strip::{Move, Port, StripOperand};
-use std::cell::UnsafeCell;
 use uad_plan::{Access, Buffer, DType, Hole};
 
-/// Elements of the summed axis that are transposed at a time.
-const TRANSPOSED: usize = 32;
+/// Columns, and elements of the summed axis, that are transposed at a time: a cache line each way.
+const TRANSPOSED: usize = 16;
 
 /// A group of columns.
 #[derive(Clone, Copy, Debug)]
@@ -131,13 +130,12 @@ impl Packer {
                     let from = from.offset((access.offset + along(&access.strides, &at)) as isize);
                     let from = from.offset(p.first as isize * column);
                     let to = to.add(s * self.depth * wide);
-                    for k0 in (0..self.depth).step_by(TRANSPOSED) {
-                        let k1 = (k0 + TRANSPOSED).min(self.depth);
-                        for c in 0..p.columns {
-                            let line = from.offset(c as isize * column);
-                            for k in k0..k1 {
-                                *to.add(k * wide + c) = *line.add(k);
-                            }
+                    for k in (0..self.depth).step_by(TRANSPOSED) {
+                        let ks = TRANSPOSED.min(self.depth - k);
+                        for c in (0..p.columns).step_by(TRANSPOSED) {
+                            let cs = TRANSPOSED.min(p.columns - c);
+                            let from = from.offset(c as isize * column).add(k);
+                            transpose(from, *column, to.add(k * wide + c), wide, (ks, cs));
                         }
                     }
                 }
@@ -186,24 +184,27 @@ impl Packer {
     }
 }
 
-/// f32 memory on a cache line boundary that is filled through a shared reference.
-pub struct Aligned {
-    data: UnsafeCell<Vec<f32>>,
-}
-
-// SAFETY: the memory is written while packing only, when nobody reads it.
-unsafe impl Sync for Aligned {}
-
-impl Aligned {
-    /// Zeros.
-    pub fn new(len: usize) -> Aligned {
-        Aligned { data: UnsafeCell::new(vec![0.0; if len == 0 { 0 } else { len + 16 }]) }
-    }
-
-    /// The first element.
-    pub fn pointer(&self) -> *mut f32 {
-        // SAFETY: the vector itself never changes, only its elements.
-        let p = unsafe { (*self.data.get()).as_mut_ptr() };
-        p.wrapping_add(p.align_offset(64))
+/// Writes `cs` lines of `ks` neighbours, `column` apart, as `ks` lines of `cs` neighbours, `wide` apart.
+#[inline(always)]
+unsafe fn transpose(from: *const f32, column: isize, to: *mut f32, wide: usize, (ks, cs): (usize, usize)) {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        if (ks, cs) == (TRANSPOSED, TRANSPOSED) {
+            // Lines come into a buffer whole: far apart in memory, they would push one another out of the cache.
+            let mut block = [[0f32; TRANSPOSED]; TRANSPOSED];
+            for c in 0..TRANSPOSED {
+                block[c] = from.offset(c as isize * column).cast::<[f32; TRANSPOSED]>().read_unaligned();
+            }
+            for k in 0..TRANSPOSED {
+                let line: [f32; TRANSPOSED] = std::array::from_fn(|c| block[c][k]);
+                to.add(k * wide).cast::<[f32; TRANSPOSED]>().write_unaligned(line);
+            }
+        } else {
+            for k in 0..ks {
+                for c in 0..cs {
+                    *to.add(k * wide + c) = *from.offset(c as isize * column).add(k);
+                }
+            }
+        }
     }
 }

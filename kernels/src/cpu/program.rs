@@ -69,6 +69,7 @@ pub struct Program {
     scratch_bytes: usize,
     shared: Lines,
     shared_bytes: usize,
+    packed: Lines,
     workers: usize,
     /// Pointers of a run: the caller's, then the program's own.
     table: Lines,
@@ -135,7 +136,8 @@ fn step(site: &mut Site<'_>, buffers: &[Buffer<i64>], kernel: &Kernel<i64>) -> R
         }
         Body::Dot { roles, a, b, out } => {
             match DotKernel::compile(kernel, buffers, |b| site.constant[b.0 as usize], site.holes, site.isa) {
-                Ok(dot) => {
+                Ok(mut dot) => {
+                    dot.place(site.place_packed(dot.packed_bytes()));
                     site.need(dot.scratch().worker);
                     site.need_shared(dot.scratch().shared);
                     plain("dot", Box::new(dot))
@@ -202,13 +204,13 @@ fn request(bound: &Bound, isa: Isa) -> Result<(HoleCompiler, Built), String> {
     let entry = &bound.entry;
     let dtypes = entry.buffers.iter().map(|b| b.dtype).collect();
     let constant = vec![false; entry.buffers.len()];
-    let mut site = Site { dtypes, own: Vec::new(), holes: &mut holes, scratch: 0, shared: 0, isa, constant };
+    let mut site = Site { dtypes, own: Vec::new(), holes: &mut holes, scratch: 0, shared: 0, packed: 0, isa, constant };
     let setup = steps(&mut site, &entry.buffers, &entry.setup)?;
     site.constant = constants(bound);
     let kernels = steps(&mut site, &entry.buffers, &entry.kernels)?;
     let sizes: Vec<DType> = site.dtypes[entry.buffers.len()..].to_vec();
     let own = site.own.iter().zip(sizes).map(|(n, d)| n * d.bytes()).collect();
-    let built = Built { setup, kernels, own, scratch: site.scratch, shared: site.shared };
+    let built = Built { setup, kernels, own, scratch: site.scratch, shared: site.shared, packed: site.packed };
     Ok((holes, built))
 }
 
@@ -219,6 +221,7 @@ struct Built {
     own: Vec<usize>,
     scratch: usize,
     shared: usize,
+    packed: usize,
 }
 
 impl Program {
@@ -244,6 +247,7 @@ impl Program {
             scratch_bytes,
             shared: Lines::new(built.shared)?,
             shared_bytes: built.shared,
+            packed: Lines::new(built.packed)?,
             workers: 1,
             table,
         })
@@ -291,6 +295,7 @@ impl Program {
             scratch_bytes: self.scratch_bytes,
             shared: self.shared.pointer(),
             shared_bytes: self.shared_bytes,
+            packed: self.packed.pointer(),
         }
     }
 
@@ -300,6 +305,19 @@ impl Program {
     /// One pointer per buffer of the entry, in order, valid for its extent; those of persistent buffers stay the same
     /// for later runs. Nobody else uses the program or the buffers meanwhile.
     pub unsafe fn setup(&mut self, pool: &Pool, pointers: &[*mut u8]) -> Result<(), String> {
+        // SAFETY: the caller's contract.
+        unsafe {
+            self.prepare(pool, pointers)?;
+            self.pack(pool, pointers);
+        }
+        Ok(())
+    }
+
+    /// The first half of `setup`: all but packing. What only setup kernels read is not needed after it.
+    ///
+    /// # Safety
+    /// As for [`Program::setup`].
+    pub unsafe fn prepare(&mut self, pool: &Pool, pointers: &[*mut u8]) -> Result<(), String> {
         self.reserve(pool.threads())?;
         for (buffer, bytes) in &self.constants {
             // SAFETY: the buffer holds its literal values.
@@ -309,12 +327,20 @@ impl Program {
         // A contraction of setup packs what depends on no buffer; its turn comes before its run.
         // SAFETY: the caller's contract.
         self.setup.iter().for_each(|s| unsafe {
-            pack_step(s, &cx);
+            pack(std::slice::from_ref(s), &cx);
             run_step(s, &cx);
         });
-        // SAFETY: the caller's contract.
-        self.kernels.iter().for_each(|s| unsafe { pack_step(s, &cx) });
         Ok(())
+    }
+
+    /// The second half of `setup`: packs constant operands.
+    ///
+    /// # Safety
+    /// As for [`Program::setup`]; [`Program::prepare`] ran before.
+    pub unsafe fn pack(&self, pool: &Pool, pointers: &[*mut u8]) {
+        let cx = self.context(pool, pointers, DrawKey::default());
+        // SAFETY: the caller's contract.
+        unsafe { pack(&self.kernels, &cx) };
     }
 
     /// Runs the entry; allocates nothing. `draw` is seed, step and number of the first sample.
@@ -365,14 +391,23 @@ impl Program {
     }
 }
 
-unsafe fn pack_step(step: &Step, cx: &RunContext<'_>) {
-    // SAFETY: the caller's contract.
-    unsafe {
-        match &step.work {
-            StepWork::Plain(kernel) => kernel.pack(cx),
-            StepWork::Loop(rounds) => rounds.body.iter().for_each(|s| pack_step(s, cx)),
+/// Packs the constant operands of all these kernels in one call of the pool.
+unsafe fn pack(steps: &[Step], cx: &RunContext<'_>) {
+    fn list<'a>(steps: &'a [Step], tasks: &mut Vec<(&'a dyn Compiled, usize)>) {
+        for step in steps {
+            match &step.work {
+                StepWork::Plain(kernel) => tasks.extend((0..kernel.pack_tasks()).map(|t| (&**kernel, t))),
+                StepWork::Loop(rounds) => list(&rounds.body, tasks),
+            }
         }
     }
+    let mut tasks = Vec::new();
+    list(steps, &mut tasks);
+    cx.pool.run(tasks.len(), &|worker, t| {
+        let (kernel, task) = tasks[t];
+        // SAFETY: the caller's contract; the pool gives every worker to one thread.
+        unsafe { kernel.pack_task(cx, worker, task) }
+    });
 }
 
 unsafe fn run_step(step: &Step, cx: &RunContext<'_>) {

@@ -30,6 +30,8 @@ pub struct RunContext<'a> {
     pub shared: *mut u8,
     /// Bytes of it.
     pub shared_bytes: usize,
+    /// Constant operands in the form in which kernels read them: each at the offset that its kernel was given.
+    pub packed: *mut u8,
 }
 
 // SAFETY: workers use disjoint scratch; what tasks write through the other pointers is disjoint by their contract.
@@ -90,26 +92,43 @@ impl<'a> Bump<'a> {
     }
 }
 
-/// Memory on 64-byte boundaries, zero at first.
-pub struct Lines(Vec<Line>);
+/// Memory on 64-byte boundaries, zero at first. Where it is large, its pages are taken as they are touched, by the thread
+/// that touches them.
+pub struct Lines(Pages);
+
+enum Pages {
+    Few(Vec<Line>),
+    Many(memmap2::MmapMut),
+}
 
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
 struct Line([u8; 64]);
 
+/// From here on memory is mapped. Huge pages are not asked for: the system may stop to make room for them, which costs more
+/// than they gain.
+const MAPPED: usize = 256 << 10;
+
 impl Lines {
     /// Room for `bytes`.
     pub fn new(bytes: usize) -> Result<Lines, String> {
+        let none = || format!("no memory for {bytes} bytes");
+        if bytes >= MAPPED {
+            return memmap2::MmapMut::map_anon(bytes).map(|m| Lines(Pages::Many(m))).map_err(|_| none());
+        }
         let count = bytes.div_ceil(64).max(1);
         let mut lines = Vec::new();
-        lines.try_reserve_exact(count).map_err(|_| format!("no memory for {bytes} bytes of scratch"))?;
+        lines.try_reserve_exact(count).map_err(|_| none())?;
         lines.resize(count, Line([0; 64]));
-        Ok(Lines(lines))
+        Ok(Lines(Pages::Few(lines)))
     }
 
     /// The first byte. Who writes through it takes care that nobody else does.
     pub fn pointer(&self) -> *mut u8 {
-        self.0.as_ptr().cast_mut().cast()
+        match &self.0 {
+            Pages::Few(lines) => lines.as_ptr().cast_mut().cast(),
+            Pages::Many(map) => map.as_ptr().cast_mut(),
+        }
     }
 }
 
@@ -122,13 +141,18 @@ pub trait Compiled: Send + Sync {
     /// large as was asked for.
     unsafe fn run(&self, cx: &RunContext<'_>);
 
-    /// Brings operands that stay the same between runs into the form in which [`Compiled::run`] reads them; again when
-    /// they changed.
+    /// In how many tasks operands that stay the same between runs are brought into the form in which [`Compiled::run`]
+    /// reads them.
+    fn pack_tasks(&self) -> usize {
+        0
+    }
+
+    /// Does one of these tasks; again when the operands changed. Tasks write apart.
     ///
     /// # Safety
-    /// As for [`Compiled::run`].
-    unsafe fn pack(&self, cx: &RunContext<'_>) {
-        let _ = cx;
+    /// As for [`Compiled::run`]; nobody else is this worker meanwhile.
+    unsafe fn pack_task(&self, cx: &RunContext<'_>, worker: usize, task: usize) {
+        let _ = (cx, worker, task);
     }
 }
 

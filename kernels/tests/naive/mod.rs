@@ -333,8 +333,8 @@ pub fn check(case: &Case, b_constant: bool) {
             let constant = |id: BufferId| b_constant && id.0 == 1;
             let dot = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).unwrap();
             let code = holes.finish().unwrap();
-            let need = dot.scratch();
-            let mut memory = Memory::new(need, threads);
+            let (need, packed) = (dot.scratch(), dot.packed_bytes());
+            let mut memory = Memory::new(need, packed, threads);
             let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
             let ctx = memory.context(&pool, &code, &pointers, isa);
             // SAFETY: buffers are as long as their shapes say.
@@ -359,13 +359,14 @@ pub fn check(case: &Case, b_constant: bool) {
 /// Scratch memory of a call.
 pub struct Memory {
     bytes: Vec<u8>,
+    packed: Vec<u8>,
     need: Scratch,
 }
 
 impl Memory {
-    pub fn new(need: Scratch, threads: usize) -> Memory {
+    pub fn new(need: Scratch, packed: usize, threads: usize) -> Memory {
         let need = Scratch { shared: need.shared.next_multiple_of(64), worker: need.worker.next_multiple_of(64) };
-        Memory { bytes: vec![0xff; need.shared + need.worker * threads + 64], need }
+        Memory { bytes: vec![0xff; need.shared + need.worker * threads + 64], packed: vec![0xff; packed + 64], need }
     }
 
     pub fn context<'a>(
@@ -379,6 +380,9 @@ impl Memory {
         let shared = self.bytes[shift..].as_mut_ptr();
         let scratch = shared.wrapping_add(self.need.shared);
         let (scratch_bytes, shared_bytes) = (self.need.worker, self.need.shared);
-        RunContext { pool, pointers, code, draw: DrawKey::default(), isa, scratch, scratch_bytes, shared, shared_bytes }
+        let shift = self.packed.as_ptr().align_offset(64);
+        let packed = self.packed[shift..].as_mut_ptr();
+        let draw = DrawKey::default();
+        RunContext { pool, pointers, code, draw, isa, scratch, scratch_bytes, shared, shared_bytes, packed }
     }
 }

@@ -214,6 +214,11 @@ impl Bundle {
         self.table.get(path).map(|t| t.1.as_slice())
     }
 
+    /// Gives back the memory of what was read of the mapped file; it is loaded again where it is read again.
+    pub fn release(&self) {
+        self.map.release();
+    }
+
     /// A tensor of the file by its full name.
     fn tensor(&self, name: &str) -> Option<Tensor> {
         let (dtype, shape, range) = self.table.get(name)?;

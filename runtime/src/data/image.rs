@@ -1,15 +1,17 @@
 //! Images from files.
 //!
 //! In: PNG, JPEG, BMP, TIFF or WebP, told apart by content, not by name. Out: 8-bit RGB. Invariants: alpha is dropped and grey is
-//! repeated, as PIL's `convert("RGB")` does; the size is looked at before anything is decoded. Imports: [`super::ReadError`].
+//! repeated, as PIL's `convert("RGB")` does; the size is looked at before anything is decoded, and what it takes in memory is asked
+//! for. Imports: [`super::ReadError`], memory.
 
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::Path;
 
 pub use image::RgbImage;
-use image::{ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::ReadError;
+use crate::device::memory::fits;
 
 /// Larger images are refused: 256 million pixels.
 pub const MOST_PIXELS: u64 = 1 << 28;
@@ -32,8 +34,8 @@ fn decode(path: &Path) -> Result<RgbImage, ReadError> {
         return Err(fail(&"not a PNG, JPEG, BMP, TIFF or WebP image"));
     };
     let (width, height) = size.into_dimensions().map_err(|e| fail(&told(&e)))?;
-    let fits = width.max(height) <= LONGEST_SIDE && u64::from(width) * u64::from(height) <= MOST_PIXELS;
-    if width == 0 || height == 0 || !fits {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 || pixels > MOST_PIXELS || width.max(height) > LONGEST_SIDE {
         return Err(fail(&format!("an image of {width} x {height} pixels is not handled")));
     }
     file.seek(SeekFrom::Start(0)).map_err(|e| fail(&e))?;
@@ -41,7 +43,12 @@ fn decode(path: &Path) -> Result<RgbImage, ReadError> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(16 * MOST_PIXELS);
     reader.limits(limits);
-    Ok(reader.decode().map_err(|e| fail(&told(&e)))?.into_rgb8())
+    let decoder = reader.into_decoder().map_err(|e| fail(&told(&e)))?;
+    // At once: what the file holds, and it again as 8-bit RGB.
+    if !usize::try_from(decoder.total_bytes() + 3 * pixels).is_ok_and(fits) {
+        return Err(fail(&format!("no memory for an image of {width} x {height} pixels")));
+    }
+    Ok(DynamicImage::from_decoder(decoder).map_err(|e| fail(&told(&e)))?.into_rgb8())
 }
 
 /// The decoder's words in one line.

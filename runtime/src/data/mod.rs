@@ -2,7 +2,7 @@
 //!
 //! In: paths and the steps of an input's pipeline. Out: RGB images and f32 tensors; a broken file is a [`ReadError`] that
 //! names it. Invariants: no file makes it panic or take memory beyond [`image::MOST_PIXELS`]; results equal what PIL and
-//! torchvision give for the same pixels. Imports: nothing of this project.
+//! torchvision give for the same pixels. Imports: memory.
 
 pub mod covered;
 pub mod defect;

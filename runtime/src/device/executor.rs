@@ -21,6 +21,9 @@ pub trait StoredBytes: Send + Sync {
     /// The bytes of a stored tensor, little-endian, row-major.
     fn bytes(&self, path: &str) -> Option<&[u8]>;
 
+    /// They were read and may leave memory, if they can be loaded again.
+    fn release(&self) {}
+
     /// The shape of a stored tensor: the values of the open dims that it has in the plan.
     fn shape(&self, path: &str) -> Option<Vec<usize>> {
         let _ = path;
@@ -74,7 +77,7 @@ impl Executor {
         };
         let mut frame = Frame::new(bound, pool, isa, None, &mut place)?;
         // SAFETY: the frame's memory, and the copies in `written`, belong to this executor alone.
-        unsafe { frame.setup()? };
+        unsafe { frame.setup(&|| stored.release())? };
         Ok(Executor { frame, _stored: stored, written })
     }
 

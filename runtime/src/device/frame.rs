@@ -130,13 +130,20 @@ impl Frame {
     }
 
     /// Runs what depends on stored tensors only.
+    /// `release` is called where stored tensors may leave memory.
     ///
     /// # Safety
     /// Nothing that shares memory with this frame runs or is read meanwhile.
-    pub(super) unsafe fn setup(&mut self) -> Result<(), String> {
+    pub(super) unsafe fn setup(&mut self, release: &dyn Fn()) -> Result<(), String> {
         let pointers: Vec<*mut u8> = self.raw().to_vec();
         // SAFETY: one pointer per buffer, each valid for its buffer's bytes; `Bound` proves that kernels stay inside.
-        unsafe { self.program.setup(&self.pool, &pointers) }
+        unsafe { self.program.prepare(&self.pool, &pointers)? };
+        // What setup kernels made of stored tensors stands beside them, and will stand beside the packed operands.
+        release();
+        // SAFETY: as above.
+        unsafe { self.program.pack(&self.pool, &pointers) };
+        release();
+        Ok(())
     }
 
     /// One call.

@@ -1,27 +1,20 @@
 //! Memory for buffers, and files mapped into it.
 //!
 //! In: a number of bytes, or a path. Out: [`Memory`], [`FileMap`]. Invariants: memory begins on a 64-byte boundary (a cache line and the widest vector),
-//! is zero at first, never moves while it lives. Imports: nothing of this project.
+//! is zero at first, never moves while it lives. Imports: `uad-kernels`.
 
-/// One cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+use uad_kernels::cpu::run::Lines;
 
 /// Bytes on a 64-byte boundary.
 pub struct Memory {
-    lines: Vec<Line>,
+    lines: Lines,
     bytes: usize,
 }
 
 impl Memory {
     /// `bytes` zeros; `None` where the machine has not that much.
     pub fn zeroed(bytes: usize) -> Option<Memory> {
-        let count = bytes.div_ceil(64);
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(count).ok()?;
-        lines.resize(count, Line([0; 64]));
-        Some(Memory { lines, bytes })
+        Some(Memory { lines: Lines::new(bytes).ok()?, bytes })
     }
 
     /// Size in bytes.
@@ -34,32 +27,48 @@ impl Memory {
         self.bytes == 0
     }
 
-    /// The first byte. Valid for reads and writes of [`Memory::len`] bytes while `self` lives and is not moved from.
+    /// The first byte. Valid for reads and writes of [`Memory::len`] bytes while `self` lives.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.lines.as_mut_ptr().cast()
+        self.lines.pointer()
     }
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `lines` holds at least `bytes` initialised bytes, and `Line` has no padding.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.bytes) }
+        // SAFETY: `lines` holds at least `bytes` bytes, zero at first.
+        unsafe { std::slice::from_raw_parts(self.lines.pointer(), self.bytes) }
     }
 
     /// The bytes, to write.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`; `self` is borrowed for as long as the slice.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.bytes) }
+        unsafe { std::slice::from_raw_parts_mut(self.lines.pointer(), self.bytes) }
     }
 }
 
 /// Would the machine give so many bytes now? Containers end the process where it does not, so sizes that users choose are asked
-/// for first.
+/// for first. Systems that promise more than they have are asked what they have.
 pub fn fits(bytes: usize) -> bool {
+    if bytes > SMALL && available().is_some_and(|most| bytes > most) {
+        return false;
+    }
     let mut asked: Vec<u8> = Vec::new();
     let given = asked.try_reserve_exact(bytes).is_ok();
     // Else the optimiser may leave out an allocation that nobody reads.
     std::hint::black_box(&mut asked);
     given
+}
+
+/// Not worth asking the system about.
+const SMALL: usize = 64 << 20;
+
+/// Bytes that Linux could give, swap included.
+fn available() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let row = |name: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+        line.trim_end_matches("kB").trim().parse::<usize>().ok()
+    };
+    row("MemAvailable:")?.checked_add(row("SwapFree:").unwrap_or(0))?.checked_mul(1024)
 }
 
 /// A file in memory, read only, loaded page by page as it is touched.
@@ -85,6 +94,16 @@ impl FileMap {
     /// All bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Gives back the memory that holds what was read; it is loaded again where it is read again.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Some(map) = &self.0 {
+            // SAFETY: the mapping is of a file and read only, so no page holds what the file does not: a page that is dropped
+            // comes back from it with the same bytes. Should the system refuse, the pages stay.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
     }
 }
 

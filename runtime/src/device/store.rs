@@ -147,7 +147,7 @@ impl Store {
             self.scratch = Some(frame.scratch().clone());
         }
         // SAFETY: what the frame shares belongs to this store, which is borrowed for this call alone.
-        unsafe { frame.setup()? };
+        unsafe { frame.setup(&|| ())? };
         Ok(StoreExecutor { frame, cells: self.cells.clone(), reads, writes })
     }
 }
@@ -201,7 +201,7 @@ impl StoreExecutor {
         if self.reads.iter().any(|(n, seen)| now(n) != *seen) {
             self.reads.iter_mut().for_each(|r| r.1 = now(&r.0));
             // SAFETY: as in `run`.
-            unsafe { self.frame.setup()? };
+            unsafe { self.frame.setup(&|| ())? };
         }
         Ok(())
     }

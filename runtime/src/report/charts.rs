@@ -20,7 +20,7 @@ const LIMIT: RGBColor = RGBColor(7, 7, 7);
 /// Units of the drawing: wide enough for the labels on a phone, where a chart takes the whole width.
 const SIZE: (u32, u32) = (360, 264);
 /// Bars of a histogram.
-const BARS: usize = 32;
+const BARS: usize = 24;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -48,16 +48,16 @@ pub fn curves(lines: &[(&Curve, Of)], names: (&str, &str), limit: Option<f64>) -
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(14)
-            .x_label_area_size(38)
-            .y_label_area_size(46)
+            .x_label_area_size(44)
+            .y_label_area_size(54)
             .build_cartesian_2d(0.0..1.0f64, 0.0..1.0f64)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .label_style(("sans-serif", 12).into_font().color(&INK))
-            .axis_desc_style(("sans-serif", 13).into_font().color(&INK))
+            .label_style(("sans-serif", 14).into_font().color(&INK))
+            .axis_desc_style(("sans-serif", 15).into_font().color(&INK))
             .x_labels(6)
             .y_labels(6)
             .x_label_formatter(&|v| format!("{v:.1}"))
@@ -98,8 +98,8 @@ pub fn histogram(normal: &[f32], anomalous: &[f32], threshold: Option<f32>) -> R
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(14)
-            .x_label_area_size(38)
-            .y_label_area_size(46)
+            .x_label_area_size(44)
+            .y_label_area_size(54)
             .build_cartesian_2d(low..high, 0.0..f64::from(most) * 1.06)?;
         chart
             .configure_mesh()
@@ -107,8 +107,8 @@ pub fn histogram(normal: &[f32], anomalous: &[f32], threshold: Option<f32>) -> R
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(GRID)
-            .label_style(("sans-serif", 12).into_font().color(&INK))
-            .axis_desc_style(("sans-serif", 13).into_font().color(&INK))
+            .label_style(("sans-serif", 14).into_font().color(&INK))
+            .axis_desc_style(("sans-serif", 15).into_font().color(&INK))
             .x_labels(5)
             .y_labels(5)
             .x_label_formatter(&|v| format!("{v:.digits$}"))

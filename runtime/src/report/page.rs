@@ -112,17 +112,20 @@ fn table(report: &Report) -> Markup {
     html! {
         div.table tabindex="0" role="region" aria-label="Metrics of each class" { table {
             thead { tr {
-                th scope="col" { "class" } th scope="col" { "normal" } th scope="col" { "anomalous" }
+                th scope="col" { "class" }
                 @for head in heads.iter().take(columns) { th scope="col" { (head) } }
+                th scope="col" { "normal" } th scope="col" { "anomalous" }
             } }
             tbody {
                 @for c in &report.classes { tr {
-                    th scope="row" { (c.name) } td { (c.normal.len()) } td { (c.anomalous.len()) }
+                    th scope="row" { (c.name) }
                     @for v in figures(c).iter().take(columns) { td { (share(*v)) } }
+                    td { (c.normal.len()) } td { (c.anomalous.len()) }
                 } }
                 @if report.classes.len() > 1 { tr.mean {
-                    th scope="row" { "mean" } td { "" } td { "" }
+                    th scope="row" { "mean" }
                     @for v in means(report).iter().take(columns) { td { (share(*v)) } }
+                    td { "" } td { "" }
                 } }
             }
         } }
@@ -215,7 +218,7 @@ fn verdict(c: &Class) -> Option<String> {
         |n: usize, of: usize| if of == 0 { String::new() } else { format!(" ({:.1} %)", 100.0 * n as f64 / of as f64) };
     let (normal, anomalous) = (c.normal.len(), c.anomalous.len());
     Some(format!(
-        "Above the threshold {} lie {caught} of {anomalous} anomalous samples{} and {alarms} of {normal} normal ones{}.",
+        "Above the threshold {:.4} lie {caught} of {anomalous} anomalous samples{} and {alarms} of {normal} normal ones{}.",
         boundary.threshold,
         part(caught, anomalous),
         part(alarms, normal)
@@ -260,7 +263,6 @@ fn case(c: &Class, k: &Case) -> Result<Markup, String> {
         (false, false) => ("bad", "missed"),
     });
     let words = |what: &str| format!("{what} of {}, {}, score {:.4}", k.name, k.kind, k.score);
-    let strip = if panels.len() == 4 { "strip" } else { "strip two" };
     Ok(html! {
         article.case {
             header {
@@ -270,7 +272,7 @@ fn case(c: &Class, k: &Case) -> Result<Markup, String> {
                 @if let Some((class, text)) = tag { span class={ "tag " (class) } { (text) } }
                 code { (k.name) }
             }
-            div class=(strip) {
+            div.strip {
                 @for (what, uri) in &panels {
                     figure {
                         img src=(uri) alt=(words(what)) width=(size.0) height=(size.1) decoding="async";

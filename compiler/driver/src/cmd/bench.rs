@@ -1,10 +1,11 @@
-//! `uadc bench`: how fast a detector scores.
+//! `uadc bench`: how fast a detector scores, or a stage makes its steps.
 //!
 //! In: a bundle, or a spec. Out: times per call, per image, memory; with `--profile` the time of every kernel. Invariants: inputs
 //! are set before the clock starts; at least 15 calls are timed, after warm-up; memory is the process's peak.
 //! Imports: build, compiled, engine; bundles.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -16,9 +17,10 @@ use uad_runtime::device::executor::{Draw, Executor};
 use super::build;
 use crate::args::Bench;
 use crate::compiled::{self, Feed};
-use crate::engine::{Engine, default_threads};
+use crate::engine::{Engine, InMemory, default_threads};
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, bytes, out};
+use crate::weights;
 
 /// Calls before the clock starts.
 const WARM: usize = 5;
@@ -38,8 +40,8 @@ pub fn run(args: &Bench) -> Done {
             .ok_or_else(|| Failure::Usage(format!("--dim {n}={v}: expected a positive integer")))
     });
     let dims = dims.collect::<Done<Vec<_>>>()?;
-    let binding = build::sizes(&engine, "score", i64::from(args.batch), &dims)?;
-    let executor = engine.executor("score", &binding)?;
+    let binding = build::sizes(&engine, &args.entry, i64::from(args.batch), &dims)?;
+    let executor = engine.executor(&args.entry, &binding)?;
     let ready = start.elapsed();
     fill(executor);
     executor.run(Draw::default());
@@ -52,7 +54,18 @@ pub fn run(args: &Bench) -> Done {
 fn open(args: &Bench) -> Done<Engine> {
     if args.bundle.extension().is_some_and(|e| e == "uad") {
         let compiled = compiled::check(&args.bundle, &args.choice, Feed::new())?;
-        return Ok(Engine::new(compiled.plan("score", &[])?, build::seeded(&compiled, 0)?, &args.engine));
+        if args.entry == "score" {
+            return Ok(Engine::new(compiled.plan("score", &[])?, build::seeded(&compiled, 0)?, &args.engine));
+        }
+        // A stage: its step, also with what it keeps for each weight.
+        let stage = args.entry.split('.').next().unwrap_or_default();
+        let mut stored = weights::Tensors::new();
+        weights::initialise(&compiled, 0, &mut stored)?;
+        weights::initialise_stage(&compiled, 0, stage, &mut stored)?;
+        return Ok(Engine::new(compiled.stage_plan(stage)?, Arc::new(InMemory(stored)), &args.engine));
+    }
+    if args.entry != "score" {
+        return Err(Failure::Usage("a bundle holds `score` alone; give the spec to measure a stage".to_owned()));
     }
     if args.choice.detector.is_some() || !args.choice.set.is_empty() {
         return Err(Failure::Usage("--detector and --set belong to a spec; a bundle is built already".to_owned()));

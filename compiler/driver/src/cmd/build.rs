@@ -13,6 +13,7 @@ use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, Dim, Plan, Verified};
 use uad_runtime::bundle::{Content, exe, v1};
 use uad_runtime::device::executor::StoredBytes;
+use uad_runtime::device::memory::fits;
 
 use crate::args::{self, Build, Target};
 use crate::compiled::{self, Compiled, Feed};
@@ -149,7 +150,7 @@ pub fn step(s: &LoaderStep) -> v1::Step {
 
 /// Is this text the user's, not the library's or that of `--set`?
 fn is_user(name: &str) -> bool {
-    !name.starts_with("stdlib/") && name != "--set"
+    !name.starts_with("stdlib/") && name != uad_compiler::source::COMMAND_LINE
 }
 
 /// A stage is done where files gave all that it would write.
@@ -167,6 +168,14 @@ pub fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::S
 fn probe(engine: &mut Engine, card: &v1::Card) -> Done<(Tensors, Tensors)> {
     let binding = sizes(engine, "score", 1, &[])?;
     let bound = engine.bind("score", &binding)?;
+    let ports = bound.inputs.iter().chain(&bound.outputs).map(|p| bound.buffer_bytes(p.buffer.0 as usize));
+    let all = ports.chain([bound.arena, bound.persistent]).fold(0, usize::saturating_add);
+    if !fits(all) {
+        let name = &card.detector;
+        return Err(Failure::input(format!(
+            "one call of `{name}` takes {all} bytes, for which this machine has no memory"
+        )));
+    }
     let mut inputs = BTreeMap::new();
     for (n, port) in bound.inputs.iter().enumerate() {
         // A pattern of waves in [0, 1], the same on every machine.

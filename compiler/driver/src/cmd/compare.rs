@@ -1,8 +1,9 @@
 //! `uadc compare`: tensor by tensor against another implementation's dump.
 //!
-//! In: a spec, a case folder (`case.json`, `inputs`, `params`, `outputs`, `grads` as safetensors), a names file. Out: a line per
-//! foreign output, and per foreign gradient where the names file has [gradients]. Invariants: the case folder is only read; a foreign tensor without a counterpart is a failure unless the names file
-//! ignores it; differences are taken in f64. Imports: compiled, engine, source; names files.
+//! In: a spec, a case folder (`case.json`, `inputs`, `params`, `outputs`, `grads`, `train_steps` as safetensors), a names file.
+//! Out: a line per foreign output, per foreign gradient where the names file has [gradients], and per weight after training
+//! steps where it has [train]. Invariants: the case folder is only read; a foreign tensor without a counterpart is a failure
+//! unless the names file ignores it; differences are taken in f64. Imports: compiled, engine, source; names files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,12 +17,15 @@ use uad_plan::tensor::Tensor;
 use uad_runtime::tensors::TensorFile;
 
 use crate::args::Compare;
-use crate::cmd::gradients;
+use crate::cmd::{gradients, learned};
 use crate::compiled::{self, Compiled};
 use crate::engine::{Engine, InMemory};
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, count, out};
 use crate::{source, weights};
+
+/// How far weights after training steps may be apart, in units of how far the foreign ones have moved.
+const STEP_TOL: f64 = 1e-3;
 
 /// How far gradients may be apart, in units of the foreign tensor's largest element.
 const GRADIENT_TOL: f64 = 1e-4;
@@ -39,9 +43,30 @@ pub fn run(args: &Compare) -> Done {
     // Foreign inputs that are not inputs of the detector are values that are fed. The detector may only check once they are.
     let declared = compiled::look_at(&args.spec, &choice, BTreeMap::new())?.model.map(|m| m.inputs).unwrap_or_default();
     let (given, feed) = case.inputs(&names, &declared)?;
-    let compiled = compiled::check(&args.spec, &choice, feed)?;
-    let rows = Comparison { args, names: &names, case: &case, compiled: &compiled }.rows(&given)?;
+    let compiled = compiled::check(&args.spec, &choice, feed.clone())?;
+    let comparison = Comparison { args, names: &names, case: &case, compiled: &compiled };
+    let mut rows = comparison.rows(&given)?;
+    if let (Some(rule), Some(theirs), false) = (&names.train, &case.steps, args.values) {
+        choice.set.extend(rule.set.clone());
+        let compiled = compiled::check(&args.spec, &choice, feed)?;
+        let task = learned::Task { compiled: &compiled, names: &names, rule, engine: &args.engine, theirs };
+        let pairs = task.pairs(&given, &comparison.stored()?)?;
+        rows.extend(pairs.into_iter().map(stepped));
+    }
     report(args, &rows)
+}
+
+/// A line per tensor after training steps: differences count in units of how far the foreign tensor has moved.
+fn stepped(p: learned::Pair) -> Row {
+    let foreign = format!("steps {}", p.foreign);
+    if p.theirs.shape() != p.value.shape() {
+        let text = format!("shapes differ: {:?} there, {:?} here", p.theirs.shape(), p.value.shape());
+        return Row::trouble(&foreign, &p.ours, STEP_TOL, text);
+    }
+    let absolute = farthest(&p.theirs, &p.value);
+    let relative = if absolute == 0.0 { 0.0 } else { absolute / p.moved };
+    let shape = p.value.shape().to_vec();
+    Row { foreign, ours: p.ours, shape, absolute, relative, tol: STEP_TOL, trouble: None }
 }
 
 /// `ports/SPEC.toml` beside the spec.
@@ -57,6 +82,7 @@ struct Case {
     params: Option<TensorFile>,
     outputs: TensorFile,
     grads: Option<TensorFile>,
+    steps: Option<TensorFile>,
 }
 
 impl Case {
@@ -75,7 +101,14 @@ impl Case {
             None => elsewhere(folder, &config).map(|p| TensorFile::open(&p)).transpose().map_err(Failure::input)?,
             here => here,
         };
-        Ok(Case { config, inputs: part("inputs")?, params, outputs, grads: part("grads")? })
+        Ok(Case {
+            config,
+            inputs: part("inputs")?,
+            params,
+            outputs,
+            grads: part("grads")?,
+            steps: part("train_steps")?,
+        })
     }
 
     /// Inputs by our names, and of these the shapes of those that are fed.

@@ -57,7 +57,8 @@ impl Task<'_> {
         for step in 0..losses.len() {
             ours.push(self.step(step, losses.len(), given, &mut stored)?);
         }
-        let number = |v: Vec<f64>| Tensor::from_f64(DType::F32, &[v.len()], v).map_err(|e| Failure::Fault(e.to_string()));
+        let number =
+            |v: Vec<f64>| Tensor::from_f64(DType::F32, &[v.len()], v).map_err(|e| Failure::Fault(e.to_string()));
         let first = losses.get(0).unwrap_or(0.0).abs();
         let mut pairs = vec![Pair {
             foreign: self.rule.loss.clone(),
@@ -66,8 +67,13 @@ impl Task<'_> {
             value: number(ours)?,
             moved: first,
         }];
-        let shapes: BTreeMap<String, Vec<usize>> =
-            self.theirs.shapes().iter().filter(|(n, _)| !n.starts_with('_')).map(|(n, s)| (n.clone(), s.clone())).collect();
+        let shapes: BTreeMap<String, Vec<usize>> = self
+            .theirs
+            .shapes()
+            .iter()
+            .filter(|(n, _)| !n.starts_with('_'))
+            .map(|(n, s)| (n.clone(), s.clone()))
+            .collect();
         let own = |s: &&uad_compiler::model::StoredInfo| {
             let shape = s.ty.shape.iter().map(|d| usize::try_from(d.as_int().unwrap_or(0)).unwrap_or(0)).collect();
             (s.path.clone(), s.ty.dtype, shape)
@@ -76,8 +82,7 @@ impl Task<'_> {
         let ours: Vec<cover::Ours> = kept.map(|s| own(&s)).collect();
         let params = |n: &str| self.compiled.int_param(n);
         let read = |name: &str| self.theirs.get(name).map_err(|e| e.to_string());
-        let found =
-            cover::assign(self.names, &ours, &shapes, &params).map_err(|e| Failure::input(e.join("\n  ")))?;
+        let found = cover::assign(self.names, &ours, &shapes, &params).map_err(|e| Failure::input(e.join("\n  ")))?;
         for a in found {
             if self.rule.ignore.iter().any(|p| p.matches(&a.path).is_some()) {
                 continue;

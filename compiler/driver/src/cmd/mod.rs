@@ -16,6 +16,7 @@ mod explain;
 mod fmt;
 mod gradients;
 mod inspect;
+mod learned;
 mod new;
 mod run;
 mod train;

@@ -1,10 +1,11 @@
 //! `uadc verify`: replays the probe that was stored when a bundle was built.
 //!
 //! In: a bundle. Out: the largest difference per output. Invariants: exits 1 where one is beyond [`TOLERANCE`] of the output's
-//! range. Imports: engine; bundles.
+//! range; where the bundle has a calibration, the difference of normalised scores is said too. Imports: engine; bundles, calibration.
 
 use serde_json::json;
 use uad_runtime::bundle::Bundle;
+use uad_runtime::calibrate::Boundary;
 
 use crate::args::Verify;
 use crate::engine::Engine;
@@ -21,6 +22,7 @@ pub fn run(args: &Verify) -> Done {
     if wanted.is_empty() {
         return Err(Failure::input(format!("{} holds no probe", args.bundle.display())));
     }
+    let calibration = bundle.card.calibration.clone();
     let mut engine = Engine::of_bundle(bundle, &args.engine, &[])?;
     let found = engine.call("score", &inputs)?;
     let look = Look::stdout();
@@ -48,8 +50,17 @@ pub fn run(args: &Verify) -> Done {
         }
         rows.push(json!({ "output": name, "max_abs": difference, "largest": largest, "ok": good }));
     }
+    // On the scale of the calibration: does this machine judge as the one that built the bundle?
+    let judged = calibration.and_then(|c| {
+        let boundary = Boundary::new(&c.sample?, None).ok()?;
+        let pairs = found.get("sample")?.as_f32()?.iter().zip(wanted.get("sample")?.as_f32()?);
+        Some(pairs.map(|(a, b)| (boundary.normalised(*a) - boundary.normalised(*b)).abs()).fold(0.0f32, f32::max))
+    });
+    if let Some(off) = judged.filter(|_| !args.json) {
+        out(&format!("  normalised scores differ by {off:.1e}; 0.5 is the boundary\n"));
+    }
     if args.json {
-        out(&format!("{}\n", json!({ "ok": !bad, "outputs": rows })));
+        out(&format!("{}\n", json!({ "ok": !bad, "outputs": rows, "normalised_max_abs": judged })));
     }
     if bad { Err(Failure::Reported) } else { Ok(()) }
 }
