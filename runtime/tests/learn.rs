@@ -261,7 +261,9 @@ fn stages_do_their_arithmetic() {
     let set = job.samples.set();
     let (train, held) = (set.of(Split::Train), set.of(Split::Validation));
     assert!(held.len() >= 2 && train.len() + held.len() == 11, "{held:?}");
-    let of = |n: &usize| f32::from(shade(*n as u8)) / 255.0;
+    // Samples stand in the order of their splits; a picture's number is its name.
+    let number = |n: usize| set.samples[n].path.file_stem().unwrap().to_string_lossy().parse::<u8>().unwrap();
+    let of = |n: &usize| f32::from(shade(number(*n))) / 255.0;
     // Two passes but for the first batch.
     let twice: f32 = 2.0 * train.iter().map(of).sum::<f32>() * 6.0;
     let batches = train.len().div_ceil(3) as u64;
@@ -313,7 +315,7 @@ fn stopped_after_any_step_and_resumed() {
             calm.done.iter().map(|r| (r.steps, r.kept)).collect::<Vec<_>>()
         );
     }
-    assert!(stops > 15, "{stops}");
+    assert!(stops > 10, "{stops}");
 }
 
 #[test]
