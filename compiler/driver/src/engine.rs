@@ -139,9 +139,6 @@ impl Engine {
     /// Values of the open dims of stored tensors.
     fn of_stored(&self, entry: &Entry<Dim>, binding: &mut Binding) -> Done {
         for buffer in entry.buffers.iter().filter(|b| b.kind == BufferKind::Stored) {
-            if self.stored.bytes(&buffer.name).is_none() {
-                return Err(not_made(&buffer.name));
-            }
             if buffer.shape.iter().all(|d| d.as_int().is_some()) {
                 continue;
             }
@@ -176,6 +173,9 @@ impl Engine {
         }
         if !self.ready.contains_key(&key) {
             let bound = self.bind(entry, binding)?;
+            if let Some(port) = bound.stored.iter().find(|p| self.stored.bytes(&p.name).is_none()) {
+                return Err(not_made(&port.name));
+            }
             let made = Executor::new(bound, self.stored.clone(), self.pool.clone(), Isa::detect());
             self.ready.insert(key.clone(), made.map_err(Failure::input)?);
         }
