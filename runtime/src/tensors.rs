@@ -284,7 +284,7 @@ pub(crate) fn parts<'a>(
     metadata: Option<HashMap<String, String>>,
 ) -> Result<(Vec<u8>, Vec<&'a [u8]>), safetensors::SafeTensorError> {
     let mut order: Vec<&Item<'a>> = items.values().collect();
-    order.sort_by(|a, b| b.dtype.cmp(&a.dtype));
+    order.sort_by_key(|i| std::cmp::Reverse(i.dtype));
     let values = order.iter().map(|i| i.data).collect();
     Ok((safetensors::serialize(items, metadata)?, values))
 }

@@ -20,6 +20,9 @@ use super::{Event, Job, Outcome, Plans, Prepared, Report, Run, Stage, Tensors, T
 use crate::device::executor::StoredBytes;
 use crate::device::store::Store;
 
+/// Tensors by name, in order.
+type Named = Vec<(String, Tensor)>;
+
 /// What lasts longer than a stage.
 pub(super) struct Session<'j, 't> {
     job: &'j Job,
@@ -262,7 +265,7 @@ fn one(
     detector: &Arc<Tensors>,
     from: Checkpoint,
     plans: &mut dyn Plans,
-) -> Run<Option<(Report, Vec<(String, Tensor)>)>> {
+) -> Run<Option<(Report, Named)>> {
     let job = session.job;
     let fresh = from.now.is_empty();
     let mut runner = runner(job, stage, prepared, detector, from)?;
