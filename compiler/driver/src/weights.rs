@@ -35,9 +35,14 @@ fn parse_names(name: &str, text: &str) -> Done<Names> {
     Names::parse(text).map_err(|errors| Failure::input(format!("{name}: {}", several(&errors))))
 }
 
-/// All of these, the first on the line of the message.
+/// All of these, the first on the line of the message. They quote files, whose lines may be very long.
 fn several(errors: &[String]) -> String {
-    let mut lines: Vec<String> = errors.iter().take(12).cloned().collect();
+    let short = |line: &str| match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
+        None => line.to_owned(),
+    };
+    let one = |error: &String| error.split('\n').map(short).collect::<Vec<_>>().join("\n");
+    let mut lines: Vec<String> = errors.iter().take(12).map(one).collect();
     if errors.len() > lines.len() {
         lines.push(format!("and {} more", errors.len() - lines.len()));
     }
