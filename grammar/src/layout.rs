@@ -271,6 +271,7 @@ impl<'a> Scanner<'a> {
         self.out.errors.push(error.help(format!("write `{line} {{`")));
         self.out.text[newline] = b'{';
         self.mark(newline, Mark::Begin);
+        self.places[kind(b'{')].push(self.stack.len());
         self.stack.push(Opened { byte: b'{', at: newline, muted: false });
         true
     }
