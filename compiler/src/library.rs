@@ -38,6 +38,7 @@ texts! {
     "draem"
     "encoders"
     "fader"
+    "first"
     "hetnet"
     "mmae_ecg"
     "onenip"
@@ -52,6 +53,9 @@ texts! {
     "surfaces"
     "uniad"
 }
+
+/// Weights that come with the compiler: the name of the map that reads them, and a bundle as a recipe of `specs` made it.
+pub const WEIGHTS: &[(&str, &[u8])] = &[("surface_net.uad", include_bytes!("../../stdlib/weights/surface_net.uadx"))];
 
 #[cfg(test)]
 mod tests {

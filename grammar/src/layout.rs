@@ -85,11 +85,22 @@ struct Opened {
     muted: bool,
 }
 
+/// Which of the three kinds of brackets.
+fn kind(byte: u8) -> usize {
+    match byte {
+        b'(' => 0,
+        b'[' => 1,
+        _ => 2,
+    }
+}
+
 struct Scanner<'a> {
     source: &'a str,
     bytes: &'a [u8],
     at: usize,
     stack: Vec<Opened>,
+    /// Places in the stack by kind of bracket: `(`, `[`, `{`; those that have gone are taken out when they are met.
+    places: [Vec<usize>; 3],
     /// The first newline since the last token: whether it ends a statement shows at the next token.
     pending: Option<usize>,
     /// One past the last token.
@@ -110,6 +121,7 @@ pub(crate) fn lay_out(source: &str) -> Layout {
         bytes: source.as_bytes(),
         at: 0,
         stack: Vec::new(),
+        places: Default::default(),
         pending: None,
         last_end: 0,
         attributes: false,
@@ -127,7 +139,7 @@ fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
     fn run(&mut self) {
         if self.bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
             self.blank(0, 3);
@@ -212,11 +224,13 @@ impl Scanner<'_> {
                 }
             }
             0..0x20 | 0x7f => {
+                let is_one = |b: &&u8| matches!(b, 0..=0x8 | 0xb | 0xc | 0xe..0x20 | 0x7f);
+                // A run of them is one error.
+                self.at += self.bytes[start..].iter().take_while(is_one).count().max(1);
                 let message = format!("control character U+{first:04X}");
-                let error = SyntaxError::new(Span::new(start, start + 1), message, "not part of the language");
+                let error = SyntaxError::new(Span::new(start, self.at), message, "not part of the language");
                 self.out.errors.push(error);
-                self.out.text[start] = REPORTED;
-                self.at += 1;
+                self.out.text[start..self.at].fill(REPORTED);
             }
             _ => self.at += self.source[start..].chars().next().map_or(1, char::len_utf8),
         }
@@ -230,7 +244,7 @@ impl Scanner<'_> {
         self.out.marks.push((at, mark));
     }
 
-    fn word_at(&self, start: usize) -> &str {
+    fn word_at(&self, start: usize) -> &'a str {
         let rest = &self.bytes[start..];
         let length = rest.iter().position(|&b| !is_letter(b)).unwrap_or(rest.len());
         &self.source[start..start + length]
@@ -257,6 +271,7 @@ impl Scanner<'_> {
         self.out.errors.push(error.help(format!("write `{line} {{`")));
         self.out.text[newline] = b'{';
         self.mark(newline, Mark::Begin);
+        self.places[kind(b'{')].push(self.stack.len());
         self.stack.push(Opened { byte: b'{', at: newline, muted: false });
         true
     }
@@ -298,7 +313,7 @@ impl Scanner<'_> {
         if column == 0 && item {
             self.unclosed(0, start);
         } else if STATEMENT_WORDS.contains(&word) {
-            let keep = self.stack.iter().rposition(|o| o.byte == b'{').map_or(0, |n| n + 1);
+            let keep = self.innermost(b'{').map_or(0, |n| n + 1);
             // `weight: 3` in an argument list is a mistake of another kind.
             let rest = self.source[start + word.len()..].trim_start();
             if keep < self.stack.len() && !rest.starts_with([':', ',', ')', ']', '.']) {
@@ -351,8 +366,21 @@ impl Scanner<'_> {
         } else {
             self.mark(self.at, if byte == b'{' { Mark::Begin } else { Mark::Open });
         }
+        self.places[kind(byte)].push(self.stack.len());
         self.stack.push(Opened { byte, at: self.at, muted });
         self.at += 1;
+    }
+
+    /// Where in the stack the innermost such bracket is. Looking through the stack would take too long where there is nothing else.
+    fn innermost(&mut self, byte: u8) -> Option<usize> {
+        let places = &mut self.places[kind(byte)];
+        while let Some(&n) = places.last() {
+            if self.stack.get(n).is_some_and(|o| o.byte == byte) {
+                return Some(n);
+            }
+            places.pop();
+        }
+        None
     }
 
     fn close(&mut self, byte: u8) {
@@ -365,9 +393,9 @@ impl Scanner<'_> {
         };
         let reachable = match byte {
             b'}' => 0,
-            _ => self.stack.iter().rposition(|o| o.byte == b'{').map_or(0, |n| n + 1),
+            _ => self.innermost(b'{').map_or(0, |n| n + 1),
         };
-        let found = self.stack.iter().rposition(|o| o.byte == opener).filter(|&n| n >= reachable);
+        let found = self.innermost(opener).filter(|&n| n >= reachable);
         if let Some(found) = found {
             if found + 1 < self.stack.len() {
                 self.unclosed(found + 1, at);

@@ -18,10 +18,13 @@ const MAX_TRIES: usize = 16;
 /// Bodies nested deeper than this are not mended statement by statement.
 const MAX_LEVEL: usize = 8;
 
+/// Later errors of a file are not told.
+const MOST_ERRORS: usize = 1000;
+
 /// Stands for text that could not be parsed.
 const HOLE: u8 = 1;
 
-/// Parses a file. All errors of the file are found; where one was, the tree has an `Error` node.
+/// Parses a file. All errors of the file are found, and the first thousand told; where one was, the tree has an `Error` node.
 pub fn parse(source: &str) -> (File, Vec<SyntaxError>) {
     if source.len() > 1 << 28 {
         let error = SyntaxError::new(Span::new(0, 0), "the file is larger than 256 MiB", "not read");
@@ -54,6 +57,7 @@ pub fn parse(source: &str) -> (File, Vec<SyntaxError>) {
     let (file, mut errors) = builder.finish(items);
     errors.sort_by_key(|e| e.span);
     errors.dedup();
+    errors.truncate(MOST_ERRORS);
     (file, errors)
 }
 

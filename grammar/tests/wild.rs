@@ -248,10 +248,16 @@ fn a_megabyte_is_read_in_time() {
     let start = std::time::Instant::now();
     let (_, errors) = parse(&broken);
     let mended = start.elapsed();
-    assert!(errors.len() > 1000);
-    eprintln!("{} errors in {mended:?}", errors.len());
-    // Generous: machines differ, and this is not compiled for speed.
-    for (what, took) in [("parse", parsed), ("print", printing), ("recover", mended)] {
-        assert!(took.as_secs() < 20, "{what} took {took:?}");
+    assert_eq!(errors.len(), 1000, "the most that are told");
+    eprintln!("mended in {mended:?}");
+    let start = std::time::Instant::now();
+    for (open, close) in [("(", ")"), ("(", "]"), ("[", "}"), ("{", ")"), ("{(", ")]")] {
+        let text = format!("fn f() {{ {}{} }}", open.repeat(1 << 19), close.repeat(1 << 19));
+        assert!(!parse(&text).1.is_empty());
+    }
+    let nested = start.elapsed();
+    // What grows with the square of the text takes hours. Less says little: machines differ and are busy.
+    for (what, took) in [("parse", parsed), ("print", printing), ("recover", mended), ("nest", nested)] {
+        assert!(took.as_secs() < 200, "{what} took {took:?}");
     }
 }

@@ -47,7 +47,7 @@ fn map(n: usize) -> (Vec<f32>, Vec<u8>) {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1 << 24) as f32
     };
-    let discs: Vec<[f32; 3]> = (0..if n % 2 == 0 { 0 } else { 1 + n % 4 })
+    let discs: Vec<[f32; 3]> = (0..if n.is_multiple_of(2) { 0 } else { 1 + n % 4 })
         .map(|_| [20.0 + 180.0 * draw(), 20.0 + 180.0 * draw(), 4.0 + 14.0 * draw()])
         .collect();
     let mask = (0..SIDE * SIDE).map(|i| {

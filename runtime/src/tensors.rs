@@ -26,8 +26,16 @@ pub struct TensorFile {
 
 enum Content {
     Safe(FileMap),
+    /// A safetensors file that is part of the program.
+    Within(&'static [u8]),
     /// With what stands before every name in the file.
     Torch(PytorchReader, String),
+}
+
+/// Names and shapes of a safetensors file.
+fn shapes_of(bytes: &[u8]) -> Result<BTreeMap<String, Vec<usize>>, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| format!("not a safetensors file: {e}"))?;
+    Ok(file.iter().map(|(n, t)| (n.to_owned(), t.shape().to_vec())).collect())
 }
 
 impl TensorFile {
@@ -43,12 +51,16 @@ impl TensorFile {
             let (reader, prefix, shapes) = contained(path, || open_torch(path))?;
             (Content::Torch(reader, prefix), shapes)
         } else {
-            let file =
-                SafeTensors::deserialize(map.bytes()).map_err(|e| fail(&format!("not a safetensors file: {e}")))?;
-            let shapes = file.iter().map(|(n, t)| (n.to_owned(), t.shape().to_vec())).collect();
+            let shapes = shapes_of(map.bytes()).map_err(|e| fail(&e))?;
             (Content::Safe(map), shapes)
         };
         Ok(TensorFile { path: path.to_owned(), content, shapes })
+    }
+
+    /// A safetensors file that is part of the program; `name` stands for it in messages.
+    pub fn within(name: &str, bytes: &'static [u8]) -> Result<TensorFile, ReadError> {
+        let shapes = shapes_of(bytes).map_err(|e| ReadError::new(Path::new(name), e))?;
+        Ok(TensorFile { path: name.into(), content: Content::Within(bytes), shapes })
     }
 
     /// Where it was read from.
@@ -65,8 +77,13 @@ impl TensorFile {
     pub fn get(&self, name: &str) -> Result<Tensor, ReadError> {
         let fail = |e: &dyn std::fmt::Display| ReadError::new(&self.path, format!("tensor `{name}`: {e}"));
         match &self.content {
-            Content::Safe(map) => {
-                let file = SafeTensors::deserialize(map.bytes()).map_err(|e| fail(&e))?;
+            Content::Safe(_) | Content::Within(_) => {
+                let bytes = match &self.content {
+                    Content::Safe(map) => map.bytes(),
+                    Content::Within(bytes) => bytes,
+                    Content::Torch(..) => &[],
+                };
+                let file = SafeTensors::deserialize(bytes).map_err(|e| fail(&e))?;
                 let t = file.tensor(name).map_err(|e| fail(&e))?;
                 convert(element(t.dtype()).map_err(|e| fail(&e))?, t.shape(), t.data()).map_err(|e| fail(&e))
             }
@@ -267,7 +284,7 @@ pub(crate) fn parts<'a>(
     metadata: Option<HashMap<String, String>>,
 ) -> Result<(Vec<u8>, Vec<&'a [u8]>), safetensors::SafeTensorError> {
     let mut order: Vec<&Item<'a>> = items.values().collect();
-    order.sort_by(|a, b| b.dtype.cmp(&a.dtype));
+    order.sort_by_key(|i| std::cmp::Reverse(i.dtype));
     let values = order.iter().map(|i| i.data).collect();
     Ok((safetensors::serialize(items, metadata)?, values))
 }

@@ -384,6 +384,9 @@ pub struct Calibrate {
     /// Take normal samples of this split: `calibration`, `validation`, `train` or `test`; default: the first that is there
     #[arg(long, value_name = "NAME")]
     pub split: Option<String>,
+    /// Part of the training samples that was held out for validation when the detector was trained
+    #[arg(long, value_name = "PART", value_parser = part, default_value_t = 0.0)]
+    pub validation: f64,
     /// The part of normal samples that may give an alarm
     #[arg(long, value_name = "PART", default_value_t = 0.01, value_parser = rate)]
     pub false_alarm_rate: f64,

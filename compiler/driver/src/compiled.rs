@@ -43,14 +43,26 @@ pub struct Checked {
 
 /// Checks a spec and says nothing.
 pub fn look_at(spec: &Path, choice: &Choice, feed: Feed) -> Done<Checked> {
+    set_once(choice)?;
     let text = source::read(spec)?;
     Ok(check_text(&spec.display().to_string(), text, &source::folder(spec), choice, feed, uad_compiler::check::check))
 }
 
 /// Checks all of a spec, also what the chosen detector does not use, and says nothing.
 pub fn look_at_all(spec: &Path, choice: &Choice) -> Done<Checked> {
+    set_once(choice)?;
     let (text, name) = (source::read(spec)?, spec.display().to_string());
     Ok(check_text(&name, text, &source::folder(spec), choice, Feed::new(), uad_compiler::check::check_all))
+}
+
+/// Nothing may be set twice: one of the values would be lost.
+fn set_once(choice: &Choice) -> Done {
+    let mut names: Vec<&str> = choice.set.iter().map(|s| s.0.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|w| w[0] == w[1]) {
+        Some(w) => Err(Failure::input(format!("`--set {}` is given twice", w[0]))),
+        None => Ok(()),
+    }
 }
 
 /// A way to check.
@@ -76,7 +88,11 @@ fn show(checked: Checked) -> Done<Compiled> {
     }
     match checked.model {
         Some(model) => Ok(Compiled { files: checked.files, model }),
-        None => Err(Failure::Reported),
+        None if checked.found.iter().any(|d| d.severity == Severity::Error) => Err(Failure::Reported),
+        None => {
+            let name = checked.files.files.first().map_or("", |f| f.0.as_str());
+            Err(Failure::input(format!("{name} has no detector")))
+        }
     }
 }
 

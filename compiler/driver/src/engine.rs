@@ -143,7 +143,7 @@ impl Engine {
                 continue;
             }
             let Some(shape) = self.stored.shape(&buffer.name) else {
-                return Err(Failure::input(format!("`{}` has no value: no stage has made it yet", buffer.name)));
+                return Err(not_made(&buffer.name));
             };
             for (dim, have) in buffer.shape.iter().zip(shape) {
                 let Some(name) = dim.as_name() else { continue };
@@ -173,6 +173,9 @@ impl Engine {
         }
         if !self.ready.contains_key(&key) {
             let bound = self.bind(entry, binding)?;
+            if let Some(port) = bound.stored.iter().find(|p| self.stored.bytes(&p.name).is_none()) {
+                return Err(not_made(&port.name));
+            }
             let made = Executor::new(bound, self.stored.clone(), self.pool.clone(), Isa::detect());
             self.ready.insert(key.clone(), made.map_err(Failure::input)?);
         }
@@ -224,7 +227,7 @@ impl Engine {
         for port in &bound.stored {
             let bytes = self.stored.bytes(&port.name);
             let value = bytes.and_then(|b| Tensor::from_bytes(port.dtype, &port.shape, b).ok());
-            let value = value.ok_or_else(|| Failure::input(format!("`{}` has no values", port.name)))?;
+            let value = value.ok_or_else(|| not_made(&port.name))?;
             stored.insert(port.name.clone(), value);
         }
         let draw = interp::Draw { seed: draw.seed, step: draw.step, first_sample: draw.sample };
@@ -232,6 +235,12 @@ impl Engine {
         stored.retain(|path, _| bound.stored.iter().any(|p| p.written && p.name == *path));
         Ok((values, stored))
     }
+}
+
+/// A state that its stage has not written.
+fn not_made(path: &str) -> Failure {
+    Failure::input(format!("`{path}` has no value: no stage has made it yet"))
+        .help("`uadc train F.uadx --data DIR` runs the stages that have not run")
 }
 
 fn no_cuda() -> Failure {

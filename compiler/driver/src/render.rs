@@ -17,6 +17,15 @@ use crate::terminal::{Look, count};
 /// A text that diagnostics point into: path and content.
 pub type SourceText = (String, String);
 
+/// Diagnostics of which text is shown; more scroll by.
+const MOST_SHOWN: usize = 100;
+
+/// A longer line is not shown whole, but this many bytes of it around the mark.
+const LONGEST_LINE: usize = 400;
+
+/// A longer place is marked as far as this, in bytes.
+const LONGEST_MARK: usize = 400;
+
 /// Stands where miette prints a message; the header is ours, so everything up to this is cut off.
 const CUT: &str = "\u{1}";
 
@@ -25,9 +34,12 @@ pub fn render(found: &[Diagnostic], files: &[SourceText], look: Look) -> String 
     let mut order: Vec<&Diagnostic> = found.iter().collect();
     order.sort_by_key(|d| (std::cmp::Reverse(d.severity), d.labels.first().map(|l| l.place)));
     let mut text = String::new();
-    for d in order {
+    for d in order.iter().take(MOST_SHOWN) {
         one(&mut text, d, files, look);
         text.push('\n');
+    }
+    if let Some(left) = order.len().checked_sub(MOST_SHOWN).filter(|n| *n > 0) {
+        let _ = writeln!(text, "{left} more are not shown");
     }
     if let Some(line) = summary(found, look) {
         let _ = writeln!(text, "{line}");
@@ -93,8 +105,16 @@ fn paragraph(text: &mut String, title: &str, body: &str, look: Look) {
 
 /// The marked lines of one file.
 fn snippet(text: &mut String, d: &Diagnostic, labels: &[&Label], (path, source): &SourceText, look: Look) {
-    let spans = labels.iter().enumerate().map(|(i, l)| {
-        let (start, end) = clip(source, l.place.span.start as usize, l.place.span.end as usize);
+    let span = |l: &&Label| clip(source, l.place.span.start as usize, l.place.span.end as usize);
+    let primary = labels.first().map_or(0, |l| span(l).0);
+    // Marks far apart on one line cannot be shown together.
+    let is_near = |start: usize| {
+        let (from, to) = (start.min(primary), start.max(primary));
+        to - from <= LONGEST_LINE / 2 || source.get(from..to).is_none_or(|t| t.contains('\n'))
+    };
+    let near = labels.iter().map(|l| (l, span(l))).filter(|(_, (start, _))| is_near(*start));
+    let spans = near.enumerate().map(|(i, (l, (start, end)))| {
+        let end = if end - start > LONGEST_MARK { clip(source, start + LONGEST_MARK, end).0 } else { end };
         let words = (!l.text.is_empty()).then(|| l.text.clone());
         if i == 0 {
             LabeledSpan::new_primary_with_span(words, start..end)
@@ -159,7 +179,7 @@ struct Report<'a> {
     source: WholeLines<'a>,
 }
 
-/// A text of which the marked lines are shown whole, and no others.
+/// A text of which the marked lines are shown, whole unless they are very long, and no others.
 #[derive(Debug)]
 struct WholeLines<'a> {
     path: &'a str,
@@ -176,8 +196,15 @@ impl SourceCode for WholeLines<'_> {
     ) -> Result<Box<dyn SpanContents<'b> + 'b>, MietteError> {
         let (mut start, mut end) = (span.offset(), span.offset() + span.len());
         if before > 0 {
-            start = self.source.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
-            end += self.source.get(end..).map_or(0, |t| t.find('\n').unwrap_or(t.len()));
+            let from = self.source.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
+            let to = end + self.source.get(end..).map_or(0, |t| t.find('\n').unwrap_or(t.len()));
+            let far = LONGEST_LINE / 2;
+            if start - from > far || to - end > far {
+                start = from.max(clip(self.source, start.saturating_sub(far), 0).0);
+                end = to.min(clip(self.source, end + far, end + far).1);
+            } else {
+                (start, end) = (from, to);
+            }
         }
         let data = self.source.get(start..end).ok_or(MietteError::OutOfBounds)?;
         let (line, column) = position(self.source, start);
@@ -309,6 +336,19 @@ mod tests {
             assert!(render(std::slice::from_ref(&d), &files, PLAIN).contains("error[E0001]: expected `)`"));
             to_json(&[d], &files);
         }
+    }
+
+    #[test]
+    fn long_lines_and_many_errors_are_cut() {
+        let text = format!("let x = {}y{}\n", "é + ".repeat(50_000), " + z".repeat(50_000));
+        let files = vec![("x.uad".to_owned(), text.clone())];
+        let d = Diagnostic::new("E0101", "there is no `y`", place(0, &text, "y"), "unknown")
+            .label(place(0, &text, "let"), "in this")
+            .label(place(0, &text, text.trim_end()), "all of it");
+        let shown = render(&vec![d; 3 * MOST_SHOWN], &files, PLAIN);
+        assert!(shown.contains("x.uad:1:200009") && shown.contains("200 more are not shown"), "{shown}");
+        assert_eq!(shown.matches("unknown").count(), MOST_SHOWN);
+        assert!(shown.len() < MOST_SHOWN * 6 * LONGEST_LINE, "{}", shown.len());
     }
 
     #[test]

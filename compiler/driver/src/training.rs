@@ -183,7 +183,7 @@ impl Teller {
 }
 
 /// Four significant digits.
-fn number(v: f64) -> String {
+pub fn number(v: f64) -> String {
     let size = v.abs();
     if size == 0.0 || !size.is_finite() {
         return v.to_string();

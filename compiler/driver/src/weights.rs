@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uad_compiler::diag::nearest::did_you_mean;
-use uad_compiler::library::NAMES;
+use uad_compiler::library::{NAMES, WEIGHTS};
 use uad_compiler::model::StoredInfo;
 use uad_compiler::names::{Names, cover};
 use uad_plan::tensor::{Tensor, elements};
@@ -35,9 +35,14 @@ fn parse_names(name: &str, text: &str) -> Done<Names> {
     Names::parse(text).map_err(|errors| Failure::input(format!("{name}: {}", several(&errors))))
 }
 
-/// All of these, the first on the line of the message.
+/// All of these, the first on the line of the message. They quote files, whose lines may be very long.
 fn several(errors: &[String]) -> String {
-    let mut lines: Vec<String> = errors.iter().take(12).cloned().collect();
+    let short = |line: &str| match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
+        None => line.to_owned(),
+    };
+    let one = |error: &String| error.split('\n').map(short).collect::<Vec<_>>().join("\n");
+    let mut lines: Vec<String> = errors.iter().take(12).map(one).collect();
     if errors.len() > lines.len() {
         lines.push(format!("and {} more", errors.len() - lines.len()));
     }
@@ -92,6 +97,26 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
     }
     Err(Failure::input(format!("{path} does not fit\n  {}", refusals.join("\n  ")))
         .help("another map may be given after a colon: --weights FILE:MAP"))
+}
+
+/// Weights of the library, for frozen blocks that no file has filled.
+fn shipped(into: &mut Tensors, compiled: &Compiled) -> Done {
+    for (map, bytes) in WEIGHTS {
+        let lacks = |s: &StoredInfo| {
+            s.frozen && s.names.as_ref().is_some_and(|n| n.name == *map) && !into.contains_key(&s.path)
+        };
+        if !compiled.model.stored.iter().any(lacks) {
+            continue;
+        }
+        let Some((name, text)) = NAMES.iter().find(|n| n.0 == *map) else { continue };
+        let file = TensorFile::within(name, bytes).map_err(Failure::input)?;
+        let mut values = Tensors::new();
+        by_block(&mut values, compiled, &parse_names(name, text)?, &file, |m| m == *map)?;
+        for (path, value) in values {
+            into.entry(path).or_insert(value);
+        }
+    }
+    Ok(())
 }
 
 /// The library's maps for the encoder of this map, itself first: `resnet18.torchvision`, then `resnet18.folded`.
@@ -189,8 +214,9 @@ fn fill(
     if errors.is_empty() { Ok(()) } else { Err(told(errors)) }
 }
 
-/// Draws what no file gave. What optimisers keep is not of the detector.
+/// Draws what no file gave and the library has not. What optimisers keep is not of the detector.
 pub fn initialise(compiled: &Compiled, seed: u64, stored: &mut Tensors) -> Done {
+    shipped(stored, compiled)?;
     first_values(compiled, seed, None, stored)
 }
 

@@ -96,9 +96,7 @@ fn eval_says_what_it_cannot_measure() {
     let nan = s.uadc(&["eval", "nan.uadx", "--data", "d"]);
     assert!(nan.code == 1 && nan.err.contains("is not a number (NaN)") && nan.err.contains("d/"), "{nan:?}");
     std::fs::create_dir_all(s.path("only/train/good")).unwrap();
-    let from = std::fs::read_dir(s.path("d")).unwrap().map(|e| e.unwrap().path()).find(|p| p.is_dir()).unwrap();
-    let one = std::fs::read_dir(from.join("train/good")).unwrap().next().unwrap().unwrap().path();
-    std::fs::copy(&one, s.path("only/train/good/a.png")).unwrap();
+    std::fs::copy(s.path("d/cloth/train/good/000.png"), s.path("only/train/good/a.png")).unwrap();
     let none = s.uadc(&["eval", "grey.uadx", "--data", "only"]);
     assert!(none.code == 1 && none.err.contains("has no test samples"), "{none:?}");
     let few = s.uadc(&["calibrate", "grey.uadx", "--data", "only"]);
@@ -109,10 +107,8 @@ fn eval_says_what_it_cannot_measure() {
 #[test]
 fn calibration_is_kept_shown_and_moved() {
     let s = scratch("calibrate");
-    let class = std::fs::read_dir(s.path("d")).unwrap().map(|e| e.unwrap().path()).find(|p| p.is_dir()).unwrap();
-    let data = class.display().to_string();
-    let picture = std::fs::read_dir(class.join("test/good")).unwrap().next().unwrap().unwrap().path();
-    let picture = picture.display().to_string();
+    let data = s.path("d/cloth").display().to_string();
+    let picture = s.path("d/cloth/test/good/000.png").display().to_string();
     let before = s.uadc(&["run", "grey.uadx", &picture, "--json"]).json();
     assert!(before["pred_label"].is_null() && before["pred_score"].is_number());
     let early = s.uadc(&["run", "grey.uadx", &picture, "--threshold", "1"]);

@@ -29,7 +29,7 @@ struct Labels {
 }
 
 impl Labels {
-    fn new(&mut self, extent: Dim) -> Label {
+    fn fresh(&mut self, extent: Dim) -> Label {
         self.extents.push(extent);
         self.extents.len() - 1
     }
@@ -58,7 +58,7 @@ impl Reverse<'_> {
         let mut of_b = Vec::new();
         for (n, d) in self.shape(b).into_iter().enumerate() {
             let pair = batch.iter().chain(contract).find(|p| p.1 == n);
-            of_b.push(pair.map_or_else(|| labels.new(d), |p| of_a[p.0]));
+            of_b.push(pair.map_or_else(|| labels.fresh(d), |p| of_a[p.0]));
         }
         let mut of_y: Vec<Label> = batch.iter().map(|p| of_a[p.0]).collect();
         of_y.extend(of_a.iter().filter(|l| !batch.iter().chain(contract).any(|p| p.0 == **l)));
@@ -173,7 +173,7 @@ impl Reverse<'_> {
             q.id = self.pad(q.id, of, Dim::int(0), Dim::int(rounds * w.stride - w.size), 0, 0.0)?;
             let mut split = self.shape(q.id);
             split[of] = Dim::int(w.stride);
-            parts.push(labels.new(Dim::int(w.stride)));
+            parts.push(labels.fresh(Dim::int(w.stride)));
             q.axes[of] = parts[0];
             if rounds > 1 {
                 split.insert(of, Dim::int(rounds));
@@ -181,7 +181,7 @@ impl Reverse<'_> {
             }
             q.id = self.reshape(q.id, split)?;
         }
-        let round = labels.new(Dim::int(rounds));
+        let round = labels.fresh(Dim::int(rounds));
         let pad = (rounds - 1) * w.dilation;
         // Without phases the windows give just the elements that are wanted, where padding is not more than windows reach.
         let exact = w.stride == 1 && w.lo <= pad && w.hi <= pad;
@@ -189,7 +189,7 @@ impl Reverse<'_> {
         if rounds > 1 || lo > 0 || hi > 0 {
             let op = Op::Window { axis: at, size: rounds, stride: 1, dilation: w.dilation, lo, hi, value: 0.0 };
             p.id = self.op(op, &[p.id])?;
-            p.axes[at] = labels.new(self.shape(p.id)[at].clone());
+            p.axes[at] = labels.fresh(self.shape(p.id)[at].clone());
             p.axes.push(round);
             q.id = self.reverse(q.id, of)?;
             q.axes[of] = round;

@@ -106,7 +106,7 @@ impl Reverse<'_> {
         let mut body = rounds.body.clone();
         shift(&mut body, rounds.carried, kept.len());
         let scope = body.nodes.last().map_or(self.scope, |n| n.scope);
-        let mut inner = Reverse { g: &mut body, live: vec![], same: vec![], given: Default::default(), scope };
+        let mut inner = Reverse::over(&mut body, scope);
         let round = inner.put(Op::Input("round".into()), &[], DType::I32, vec![])?;
         let mut args = rounds.args[..rounds.carried].to_vec();
         let mut types = Vec::new();
@@ -148,7 +148,7 @@ impl Reverse<'_> {
         let mut body =
             Graph { dims: from.dims.clone(), scopes: from.scopes.clone(), name: from.name.clone(), ..Graph::default() };
         let scope = from.nodes.last().map_or(self.scope, |n| n.scope);
-        let mut inner = Reverse { g: &mut body, live: vec![], same: vec![], given: Default::default(), scope };
+        let mut inner = Reverse::over(&mut body, scope);
         let mut captures = Vec::new();
         let mut input = |inner: &mut Reverse, captured: NodeId, ty: &TensorType| {
             captures.push(captured);

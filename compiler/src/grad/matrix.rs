@@ -71,8 +71,7 @@ impl Reverse<'_> {
         let zero = self.fill(0.0, &ty.shape)?;
         let scopes = self.g.scopes.clone();
         let mut body = Graph { name: "inverse".into(), scopes, ..Graph::default() };
-        let mut inner =
-            Reverse { g: &mut body, live: vec![], same: vec![], given: Default::default(), scope: self.scope };
+        let mut inner = Reverse::over(&mut body, self.scope);
         let x = inner.put(Op::Input("0".into()), &[], DType::F32, ty.shape.clone())?;
         let l_in = inner.put(Op::Input("1".into()), &[], DType::F32, ty.shape.clone())?;
         let i = inner.put(Op::Input("round".into()), &[], DType::I32, vec![])?;

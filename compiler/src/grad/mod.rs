@@ -206,7 +206,12 @@ struct Reverse<'g> {
     scope: ScopeId,
 }
 
-impl Reverse<'_> {
+impl<'g> Reverse<'g> {
+    /// Over a graph in the making, into which no gradient goes.
+    fn over(g: &'g mut Graph, scope: ScopeId) -> Reverse<'g> {
+        Reverse { g, live: Vec::new(), same: Vec::new(), given: HashMap::new(), scope }
+    }
+
     /// Does a gradient go to this value?
     fn wants(&self, id: NodeId) -> bool {
         self.live.get(id.0 as usize).copied().unwrap_or(false)

@@ -77,7 +77,7 @@ impl Reverse<'_> {
         let last = shape.len() - 1;
         let dx = match op {
             ReduceOp::ArgMax | ReduceOp::ArgMin => return Ok(()),
-            ReduceOp::Sum => self.from_here(dy, last)?,
+            ReduceOp::Sum => self.onwards(dy, last)?,
             ReduceOp::Max | ReduceOp::Min => {
                 let at = self.put(Op::Iota { axis: last }, &[], DType::I32, shape.clone())?;
                 let here = self.map(ScalarOp::Eq, &[x, y])?;
@@ -110,7 +110,7 @@ impl Reverse<'_> {
     }
 
     /// Sums from each element to the last.
-    fn from_here(&mut self, x: NodeId, last: usize) -> Step<NodeId> {
+    fn onwards(&mut self, x: NodeId, last: usize) -> Step<NodeId> {
         let back = self.reverse(x, last)?;
         let sums = self.op(Op::Scan(ReduceOp::Sum), &[back])?;
         self.reverse(sums, last)

@@ -92,7 +92,8 @@ impl Reverse<'_> {
             if !of.last().is_some_and(|d| d.is(1)) || node.ty.shape[last].is(1) {
                 return Ok(None);
             }
-            (of.pop(), axes.pop());
+            of.pop();
+            axes.pop();
             base = self.reshape(base, of)?;
         }
         let Some(at) = axes.iter().position(|a| *a == w.axis) else { return Ok(None) };

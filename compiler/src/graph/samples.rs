@@ -197,12 +197,15 @@ impl Walk {
                 }
             }
             Op::ScatterAdd { axis, batch } => match (&args[0], &args[1], &args[2]) {
-                (t, _, _) if by_round && !matches!(t, State::Mixed) => along(*axis),
+                (_, _, State::Free | State::Row) if by_round => along(*axis),
                 (State::Along { axis: a, .. }, _, _) if a == axis => self.mix(i, "adds into other samples"),
                 (State::Along { axis: a, .. }, _, _) => along(*a),
                 (State::Free, State::Along { axis: b, .. }, _) if b < batch => along(*b),
                 (State::Free, State::Along { .. }, _) => self.mix(i, "adds all samples into one"),
                 (State::Free, State::Free, State::Along { axis: u, .. }) if u < axis => along(*u),
+                (State::Free, State::Free, State::Along { axis: u, .. }) if *u >= axis + shape(1).len() - batch => {
+                    along(u + 1 + batch - shape(1).len())
+                }
                 (State::Free, State::Free, State::Free) => State::Free,
                 _ => State::Unknown,
             },

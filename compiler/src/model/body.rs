@@ -19,6 +19,9 @@ use super::{Ev, ForeignNames, StoredInfo};
 /// Most elements of one stored tensor.
 const MOST_ELEMENTS: i64 = 1 << 36;
 
+/// Most values of one `let` that are looked at for traces.
+const MOST_TRACED: usize = 1 << 12;
+
 impl<'a> Ev<'a> {
     /// Statements in order; goes on after a failed one.
     pub(crate) fn statements(&mut self, stmts: &'a [Stmt], env: &Env<'a>) -> R<()> {
@@ -130,14 +133,18 @@ impl<'a> Ev<'a> {
             Pattern::Name(n) => {
                 if let Some(Slot::Known(v)) = env.slot(&n.text) {
                     let path = env.owner.as_ref().map_or(n.text.clone(), |o| o.join(&n.text));
-                    self.trace_value(&path, &v);
+                    let mut left = MOST_TRACED;
+                    self.trace_value(&path, &v, &mut left);
                 }
             }
             Pattern::Record(parts, _) => parts.iter().for_each(|p| self.trace(p, env)),
         }
     }
 
-    pub(super) fn trace_value(&mut self, path: &str, v: &Value<'a>) {
+    /// `left`: how many values of one `let` are still looked at.
+    fn trace_value(&mut self, path: &str, v: &Value<'a>, left: &mut usize) {
+        let Some(fewer) = left.checked_sub(1) else { return };
+        *left = fewer;
         match v {
             Value::Tensor(t) if t.graph == self.levels[0].id && self.traced.insert(path.to_string()) => {
                 let node = t.node;
@@ -145,14 +152,14 @@ impl<'a> Ev<'a> {
             }
             Value::List(l) if l.len() <= 64 => {
                 for (n, v) in l.iter().enumerate() {
-                    self.trace_value(&format!("{path}.{n}"), v);
+                    self.trace_value(&format!("{path}.{n}"), v, left);
                 }
             }
             Value::Record(l) => {
                 for (n, (name, v)) in l.iter().enumerate() {
                     match name {
-                        Some(name) => self.trace_value(&format!("{path}.{name}"), v),
-                        None => self.trace_value(&format!("{path}.{n}"), v),
+                        Some(name) => self.trace_value(&format!("{path}.{name}"), v, left),
+                        None => self.trace_value(&format!("{path}.{n}"), v, left),
                     }
                 }
             }

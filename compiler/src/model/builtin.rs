@@ -372,7 +372,7 @@ impl<'a> Ev<'a> {
                     v = self.apply(&f, vec![Arg { name: None, value: v, place: *p }], place)?;
                     out.push(v.clone());
                 }
-                Ok(Value::List(Rc::new(out)))
+                self.bounded(Value::List(Rc::new(out)), place)
             }
             "stop" => match &g[0] {
                 Some((v, p)) => self.stopped_value(v, *p),

@@ -81,12 +81,12 @@ impl<'a> Ev<'a> {
                         Err(Bad) => bad = true,
                     }
                 }
-                if bad { Err(Bad) } else { Ok(Value::List(Rc::new(out))) }
+                if bad { Err(Bad) } else { self.bounded(Value::List(Rc::new(out)), place) }
             }
             ExprKind::Comprehension(body, loops) => {
                 let mut out = Vec::new();
                 self.comprehend(body, loops, env, &mut out)?;
-                Ok(Value::List(Rc::new(out)))
+                self.bounded(Value::List(Rc::new(out)), place)
             }
             ExprKind::Record(fields) => {
                 let mut out: Vec<(Option<Rc<str>>, Value<'a>)> = Vec::with_capacity(fields.len());
@@ -97,7 +97,7 @@ impl<'a> Ev<'a> {
                         Err(Bad) => bad = true,
                     }
                 }
-                if bad { Err(Bad) } else { Ok(Value::Record(Rc::new(out))) }
+                if bad { Err(Bad) } else { self.bounded(Value::Record(Rc::new(out)), place) }
             }
             ExprKind::Lambda(params, body) => {
                 self.frames.push(env.clone());

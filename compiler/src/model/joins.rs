@@ -25,7 +25,7 @@ impl<'a> Ev<'a> {
                     out.extend(l.iter().cloned());
                 }
             }
-            return Ok(Value::List(Rc::new(out)));
+            return self.bounded(Value::List(Rc::new(out)), place);
         }
         let mut parts = Vec::new();
         for i in &items {
@@ -165,6 +165,6 @@ impl<'a> Ev<'a> {
             row.extend(lists.iter().map(|l| (None, l.0[k].clone())));
             out.push(Value::Record(Rc::new(row)));
         }
-        Ok(Value::List(Rc::new(out)))
+        self.bounded(Value::List(Rc::new(out)), place)
     }
 }

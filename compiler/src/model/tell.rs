@@ -83,6 +83,16 @@ impl<'a> Ev<'a> {
         Err(Bad)
     }
 
+    /// A new list or record, unless it is too large.
+    pub(crate) fn bounded(&mut self, v: Value<'a>, place: Place) -> R<Value<'a>> {
+        if v.is_bounded() {
+            return Ok(v);
+        }
+        let what = format!("{} of more than a million values, or nested more than 64 deep", v.kind());
+        self.err(Diagnostic::new("E0215", what, place, "made here"));
+        Err(Bad)
+    }
+
     /// What is in the language and not in the compiler yet.
     pub(crate) fn not_yet<T>(&mut self, what: &str, place: Place) -> R<T> {
         self.err(Diagnostic::new("E0701", format!("{what} is not executable yet"), place, "reached here"));

@@ -47,6 +47,30 @@ pub(crate) enum Value<'a> {
     Func(Func<'a>),
 }
 
+/// Most values in one list or record, those within its parts included: parts may be shared, so doubling costs one line each.
+const MOST_VALUES: usize = 1 << 20;
+
+/// Most lists and records within each other.
+const DEEPEST: usize = 64;
+
+impl Value<'_> {
+    /// Is all that is reached from here something that can be walked?
+    pub(crate) fn is_bounded(&self) -> bool {
+        fn walk(v: &Value, depth: usize, left: &mut usize) -> bool {
+            let Some(fewer) = left.checked_sub(1) else { return false };
+            *left = fewer;
+            match v {
+                Value::List(_) | Value::Record(_) if depth == 0 => false,
+                Value::List(l) => l.iter().all(|v| walk(v, depth - 1, left)),
+                Value::Record(l) => l.iter().all(|v| walk(&v.1, depth - 1, left)),
+                _ => true,
+            }
+        }
+        let mut left = MOST_VALUES;
+        walk(self, DEEPEST, &mut left)
+    }
+}
+
 /// A node of a graph with what the language knows besides its type.
 #[derive(Clone)]
 pub(crate) struct Tensor<'a> {

@@ -271,7 +271,7 @@ pub fn check(
         let map = FileMap::open(path).map_err(|e| ReadError::new(path, e))?;
         Ok(Sha256::digest(map.bytes()).iter().take(16).map(|b| format!("{b:02x}")).collect())
     };
-    for (n, result) in Loader::new(order.to_vec().into_iter(), threads, 4 * threads.max(1), make) {
+    for (n, result) in Loader::new(Vec::from(order).into_iter(), threads, 4 * threads.max(1), make) {
         told(n, result);
     }
 }

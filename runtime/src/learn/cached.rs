@@ -89,7 +89,7 @@ impl Runner<'_> {
 
     fn compute(&mut self, entry: &str, list: &[usize], path: &Path, session: &mut Session<'_, '_>) -> Run<Computed> {
         let (samples, batch) = (self.job.samples.clone(), self.stage.batch.max(1));
-        let order = list.to_vec().into_iter();
+        let order = Vec::from(list).into_iter();
         let mut loader = Loader::new(order, self.job.loaders, 2 * batch + 2, move |n| samples.get(n));
         let (first, rest) = list.split_at(batch.min(list.len()));
         // The first batch tells the sizes of rows.

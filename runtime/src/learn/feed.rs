@@ -58,8 +58,8 @@ pub(super) fn is_feature(name: &str) -> bool {
 
 /// Does an entry read samples, and not only features?
 pub(super) fn reads_samples(entry: &Entry<Dim>, samples: &Samples) -> bool {
-    let inputs = entry.buffers.iter().filter(|b| b.kind == BufferKind::Input);
-    inputs.into_iter().any(|b| samples.takes().iter().any(|t| t.input == b.name))
+    let mut inputs = entry.buffers.iter().filter(|b| b.kind == BufferKind::Input);
+    inputs.any(|b| samples.takes().iter().any(|t| t.input == b.name))
 }
 
 /// The values of an entry's open dims for a batch.

@@ -9,7 +9,7 @@ use super::{Stage, Trouble};
 use crate::device::frame::Birth;
 
 /// What is known of a failing step.
-pub(super) fn told(stage: &Stage, clock: Clock, born: Option<Birth>) -> Trouble {
+pub(super) fn told(stage: &Stage, clock: Clock, born: Option<Birth>, seen: Option<String>) -> Trouble {
     let (name, step, epoch) = (&stage.name, clock.step + 1, clock.epoch + 1);
     let is = |what: &str| if what == "nan" { "a value that is no number" } else { "an infinite value" };
     let place = match born {
@@ -19,7 +19,8 @@ pub(super) fn told(stage: &Stage, clock: Clock, born: Option<Birth>) -> Trouble 
         Some(b) => format!("{} is made in {}", is(b.what), b.place),
         None => "no kernel of the step makes it".to_owned(),
     };
-    Trouble::input(format!("stage `{name}`, step {step} (epoch {epoch}): {place}"))
+    let seen = seen.map_or_else(String::new, |s| format!(", first seen in `{s}`"));
+    Trouble::input(format!("stage `{name}`, step {step} (epoch {epoch}): {place}{seen}"))
         .help("a lower learning rate, `clip`, or a guard as `maximum(x, 1e-12)` at that place")
 }
 

@@ -96,6 +96,18 @@ pub struct Prepared {
     pub first: Tensors,
 }
 
+/// Whoever has the stages' plans.
+pub trait Plans {
+    /// The plan of a stage that is about to run.
+    fn stage(&mut self, stage: &Stage) -> Result<Prepared, Trouble>;
+
+    /// The stage's entry with all its named values as outputs, asked for where a loss is no number.
+    fn traced(&mut self, stage: &Stage) -> Option<Verified<Plan<Dim>>> {
+        let _ = stage;
+        None
+    }
+}
+
 /// All that decides what is learned, and where.
 pub struct Job {
     /// Stages, in order.

@@ -11,14 +11,17 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uad_plan::tensor::Tensor;
-use uad_plan::{Body, BufferKind, DType, Dim, Entry, Kernel, Plan};
+use uad_plan::{Body, BufferKind, DType, Dim, Entry, Kernel, Plan, Verified};
 
 use super::checkpoint::{self, Checkpoint, Position, State, views};
 use super::journal::Journal;
-use super::stage::{End, Runner};
-use super::{Event, Job, Outcome, Prepared, Report, Run, Stage, Tensors, Trouble, hunt};
+use super::stage::{End, Runner, samples_of};
+use super::{Event, Job, Outcome, Plans, Prepared, Report, Run, Stage, Tensors, Trouble, hunt};
 use crate::device::executor::StoredBytes;
 use crate::device::store::Store;
+
+/// Tensors by name, in order.
+type Named = Vec<(String, Tensor)>;
 
 /// What lasts longer than a stage.
 pub(super) struct Session<'j, 't> {
@@ -162,11 +165,11 @@ fn identity(job: &Job, values: &Tensors) -> BTreeMap<String, String> {
     all
 }
 
-/// Runs all stages that have not run. `prepare` gives each its plan; `tell` hears what happens.
+/// Runs all stages that have not run. `tell` hears what happens.
 pub fn run(
     job: &Job,
     values: Tensors,
-    prepare: &mut dyn FnMut(&Stage) -> Result<Prepared, Trouble>,
+    plans: &mut dyn Plans,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, Trouble> {
     let folder = &job.folder;
@@ -190,6 +193,11 @@ pub fn run(
         failed: false,
         quiet: false,
     };
+    for stage in &job.stages {
+        for split in [Some(stage.data), stage.keep.as_ref().map(|k| k.on)].into_iter().flatten() {
+            samples_of(job, stage, split)?;
+        }
+    }
     let mut detector = values;
     let mut checkpoint = found;
     if let Some(c) = &mut checkpoint {
@@ -202,11 +210,11 @@ pub fn run(
         }
     }
     while let Some(stage) = job.stages.get(session.done.len()) {
-        let prepared = prepare(stage)?;
+        let prepared = plans.stage(stage)?;
         let own: BTreeSet<String> = prepared.first.keys().cloned().collect();
         let shared = Arc::new(detector);
         let from = checkpoint.take().unwrap_or_default();
-        let ended = one(&mut session, stage, &prepared, &shared, from);
+        let ended = one(&mut session, stage, &prepared, &shared, from, plans);
         detector = Arc::try_unwrap(shared).map_err(|_| Trouble::Fault("values are still in use".to_owned()))?;
         let Some((report, now)) = ended? else {
             return Ok(Outcome { values: detector, done: session.done, stopped: true });
@@ -256,7 +264,8 @@ fn one(
     prepared: &Prepared,
     detector: &Arc<Tensors>,
     from: Checkpoint,
-) -> Run<Option<(Report, Vec<(String, Tensor)>)>> {
+    plans: &mut dyn Plans,
+) -> Run<Option<(Report, Named)>> {
     let job = session.job;
     let fresh = from.now.is_empty();
     let mut runner = runner(job, stage, prepared, detector, from)?;
@@ -265,10 +274,14 @@ fn one(
     session.tell(Event::Stage { stage, number, samples, epochs: sizes.epochs, steps: sizes.steps });
     if fresh {
         // Written at once: a folder that cannot be written is known before hours are spent.
-        let now = runner.store.changing().collect();
-        let path = checkpoint::path(&job.folder);
-        let written = session.try_save(&runner.position, now, &runner.best);
-        written.map_err(|e| Trouble::input(format!("cannot write {}: {e}", path.display())))?;
+        if number == 0 {
+            let now = runner.store.changing().collect();
+            let path = checkpoint::path(&job.folder);
+            let written = session.try_save(&runner.position, now, &runner.best);
+            written.map_err(|e| Trouble::input(format!("cannot write {}: {e}", path.display())))?;
+        } else {
+            runner.save(session);
+        }
     }
     match runner.run(session) {
         Ok(End::Done) => Ok(Some((runner.report(), runner.left()))),
@@ -276,7 +289,8 @@ fn one(
         Ok(End::NotFinite { step, epoch, loss }) => {
             drop(runner);
             session.log(&json!({ "stage": stage.name, "step": step, "epoch": epoch, "loss": loss.to_string() }));
-            Err(born(session, stage, prepared, detector, step, epoch, loss))
+            let traced = plans.traced(stage);
+            Err(born(session, stage, prepared, detector, (step, epoch, loss), traced))
         }
         Err(e) => {
             // Between two steps, so what is saved is whole.
@@ -294,9 +308,8 @@ fn born(
     stage: &Stage,
     prepared: &Prepared,
     detector: &Arc<Tensors>,
-    step: u64,
-    epoch: u64,
-    loss: f32,
+    (step, epoch, loss): (u64, u64, f32),
+    traced: Option<Verified<Plan<Dim>>>,
 ) -> Trouble {
     let plain = hunt::plain(stage, step, epoch, loss);
     let Ok(Some(from)) = checkpoint::read(&session.job.folder, &session.identity) else { return plain };
@@ -312,6 +325,7 @@ fn born(
     session.quiet = true;
     let found = runner(job, stage, prepared, detector, from).and_then(|mut r| {
         r.hunting = true;
+        r.traced = traced;
         r.run(session)
     });
     session.quiet = false;

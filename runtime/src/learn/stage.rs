@@ -56,6 +56,8 @@ pub(super) struct Runner<'j> {
     collected: Vec<(String, Vec<u8>)>,
     /// Finding where a number that is none comes from: look at every step.
     pub hunting: bool,
+    /// The step with all named values, for that.
+    pub traced: Option<Verified<Plan<Dim>>>,
 }
 
 /// Sizes of a stage.
@@ -79,22 +81,10 @@ impl<'j> Runner<'j> {
         best: Tensors,
         made: Tensors,
     ) -> Run<Runner<'j>> {
-        let of = |split: Split| -> Vec<usize> {
-            let all = job.samples.set().of(split);
-            all.into_iter().filter(|n| job.broken.binary_search(n).is_err()).collect()
-        };
-        let data = of(stage.data);
+        let data = samples_of(job, stage, stage.data)?;
         let other = stage.keep.as_ref().filter(|k| k.on != stage.data);
-        let watched = other.map_or_else(Vec::new, |k| of(k.on));
-        let none = |split: Split| {
-            let path = job.samples.set().path.display();
-            Trouble::input(format!("the stage `{}` needs samples of the split `{split}`; {path} has none", stage.name))
-        };
-        if data.is_empty() {
-            return Err(none(stage.data));
-        }
+        let watched = other.map_or(Ok(Vec::new()), |k| samples_of(job, stage, k.on))?;
         let plan = match other {
-            Some(k) if watched.is_empty() => return Err(none(k.on).help("--validation 0.1 holds a tenth out")),
             Some(k) => watch::with_watch(&plan, &stage.name, &k.value).map_err(Trouble::Fault)?,
             None => plan,
         };
@@ -112,6 +102,7 @@ impl<'j> Runner<'j> {
             made,
             collected: Vec::new(),
             hunting: false,
+            traced: None,
         };
         runner.sizes()?;
         Ok(runner)
@@ -177,12 +168,7 @@ impl<'j> Runner<'j> {
         let key = self.ready(entry, binding)?;
         let lost = || Trouble::Fault("an executor vanished".to_owned());
         let features = self.features.iter().find(|f| f.0 == split).map(|f| &f.1);
-        let given = match (given, features) {
-            (Wanted::Nothing, _) => Given::Nothing,
-            (Wanted::Made(m), _) => Given::Made(m),
-            (Wanted::Rows(rows), Some(f)) => Given::Rows(f, rows),
-            (Wanted::Rows(_), None) => return Err(lost()),
-        };
+        let given = given.of(features).ok_or_else(lost)?;
         let executor = self.executors.get_mut(&key).ok_or_else(lost)?;
         feed::fill(executor, &samples, batch, &given, clock)?;
         if self.hunting && entry == self.stage.name {
@@ -193,12 +179,42 @@ impl<'j> Runner<'j> {
                     self.store.set(path, tensor.as_bytes()).map_err(Trouble::Fault)?;
                 }
                 let born = executor.birth(&mut self.store, draw).map_err(Trouble::Fault)?;
-                return Err(super::hunt::told(self.stage, clock, born));
+                let seen = self.first_seen(&before, batch, split, clock, draw);
+                return Err(super::hunt::told(self.stage, clock, born, seen));
             }
         } else {
             executor.run(&mut self.store, draw).map_err(Trouble::Fault)?;
         }
-        Ok(executor)
+        self.executors.get(&key).ok_or_else(lost)
+    }
+
+    /// The first named value of a step that holds numbers that are none.
+    fn first_seen(
+        &mut self,
+        before: &Tensors,
+        batch: &Batch<'_>,
+        split: Split,
+        clock: Clock,
+        draw: Draw,
+    ) -> Option<String> {
+        let plan = self.traced.take()?;
+        for (path, tensor) in before {
+            self.store.set(path, tensor.as_bytes()).ok()?;
+        }
+        let name = &self.stage.name;
+        let wanted = self.given(name, batch, split).ok()?;
+        let features = self.features.iter().find(|f| f.0 == split).map(|f| &f.1);
+        let given = wanted.of(features)?;
+        let entry = plan.entries.iter().find(|e| e.name == *name)?;
+        let binding = feed::binding(entry, &self.job.samples, batch, &self.store).ok()?;
+        let bound = bind(&plan, name, &binding).ok()?;
+        let mut executor = self.store.executor(bound, self.job.pool.clone(), self.job.isa).ok()?;
+        feed::fill(&mut executor, &self.job.samples, batch, &given, clock).ok()?;
+        executor.run(&mut self.store, draw).ok()?;
+        // The loss is an output of every step: it stands before the values that it is made of.
+        let outputs = || executor.bound().outputs.iter().map(|p| p.name.as_str());
+        let mut all = outputs().filter(|n| *n != "loss").chain(outputs().filter(|n| *n == "loss"));
+        all.find(|n| !finite(executor.output(n).as_ref())).map(str::to_owned)
     }
 
     /// The features that an entry takes.
@@ -515,11 +531,33 @@ impl<'j> Runner<'j> {
     }
 }
 
+/// The samples of a split that can be used; none is an error.
+pub(super) fn samples_of(job: &Job, stage: &Stage, split: Split) -> Run<Vec<usize>> {
+    let set = job.samples.set();
+    let all: Vec<usize> = set.of(split).into_iter().filter(|n| job.broken.binary_search(n).is_err()).collect();
+    if !all.is_empty() {
+        return Ok(all);
+    }
+    let (name, path) = (&stage.name, set.path.display());
+    let none = Trouble::input(format!("the stage `{name}` needs samples of the split `{split}`; {path} has none"));
+    Err(if split == Split::Validation { none.help("--validation 0.1 holds a tenth out") } else { none })
+}
+
 /// Where the features of a batch are to come from.
 enum Wanted {
     Nothing,
     Rows(Vec<usize>),
     Made(Vec<(String, Vec<u8>)>),
+}
+
+impl Wanted {
+    fn of(self, features: Option<&Features>) -> Option<Given<'_>> {
+        Some(match self {
+            Wanted::Nothing => Given::Nothing,
+            Wanted::Made(m) => Given::Made(m),
+            Wanted::Rows(rows) => Given::Rows(features?, rows),
+        })
+    }
 }
 
 fn finite(t: Option<&Tensor>) -> bool {

@@ -283,3 +283,65 @@ fn case(c: &Class, k: &Case) -> Result<Markup, String> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::{Boundary, Method, learn};
+    use crate::heatmap::WHOLE;
+    use crate::metrics::{PixelMetrics, samples};
+    use image::RgbImage;
+
+    fn report() -> Report {
+        let (normal, anomalous) = (vec![0.1, 0.2, 0.3, 0.15, 0.12], vec![0.25, 0.9]);
+        let scores: Vec<f32> = normal.iter().chain(&anomalous).copied().collect();
+        let truths: Vec<bool> = (0..7).map(|n| n >= 5).collect();
+        let mut pixels = PixelMetrics::default();
+        pixels.add(&[0.1, 0.4, 0.2, 0.3], &[0, 1, 0, 0], 2).unwrap();
+        let boundary = Boundary::new(&learn(&normal, 0.1, Method::Auto).unwrap(), None).unwrap();
+        let map = OwnMap { height: 2, width: 2, values: vec![0.1, 0.4, 0.2, 0.3], over: WHOLE };
+        let case = |why, score| Case {
+            why,
+            name: "test/<b>\"quoted\"/0.png".to_owned(),
+            kind: "a & b".to_owned(),
+            score,
+            picture: RgbImage::new(4, 4),
+            map: Some(map.clone()),
+            mask: Some((0..16).map(|i| i % 4 > 1 && i < 8).collect()),
+        };
+        let class = Class {
+            name: "one".to_owned(),
+            samples: samples(&scores, &truths).unwrap(),
+            pixels: Some(pixels.measure(0.3, 1).unwrap()),
+            cases: vec![
+                case(Why::Missed, anomalous[0]),
+                case(Why::Alarming, normal[2]),
+                case(Why::Clear, anomalous[1]),
+            ],
+            normal,
+            anomalous,
+            boundary: Some(boundary),
+            map_boundary: Some(boundary),
+            range: (0.0, 0.5),
+        };
+        let empty = Class { name: "none".to_owned(), range: (f32::INFINITY, f32::NEG_INFINITY), ..Class::default() };
+        Report {
+            detector: "<script>alert(1)</script>".to_owned(),
+            limit: 0.3,
+            classes: vec![class, empty],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn text_is_escaped_pictures_are_described_and_nothing_is_loaded() {
+        let text = page(&report()).unwrap();
+        assert!(!text.contains("<script") && !text.contains("<b>\"quoted") && text.contains("a &amp; b"));
+        assert_eq!(text.matches("<img").count(), 12);
+        assert_eq!(text.matches("<img").count(), text.matches("alt=\"").count());
+        assert_eq!(text.matches("<svg").count(), text.matches("role=\"img\" aria-label=").count());
+        assert_eq!(text.matches("http").count(), text.matches("http://www.w3.org/2000/svg").count());
+        assert!(text.matches("src=\"").count() == text.matches("src=\"data:image/jpeg;base64,").count());
+        assert_eq!(text, page(&report()).unwrap());
+    }
+}

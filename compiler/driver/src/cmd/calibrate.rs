@@ -22,7 +22,8 @@ pub fn run(args: &Calibrate) -> Done {
     warn_untrained(&bundle.card);
     let mut content = bundle.content();
     let mut scorer = Scorer::new(bundle, &args.engine, true)?;
-    let set = Arc::new(Dataset::open(&args.data, &Options::default()).map_err(Failure::input)?);
+    let options = Options { validation: args.validation, ..Options::default() };
+    let set = Arc::new(Dataset::open(&args.data, &options).map_err(Failure::input)?);
     let wanted = match &args.split {
         None => None,
         Some(name) => Some(Split::of(name).ok_or_else(|| {

@@ -1,15 +1,10 @@
-//! `uadc demo`: the whole way with nothing but this program.
+//! `uadc demo`: the main job with nothing but this program.
 //!
-//! In: nothing. Out: a folder with a generated picture, UniAD built from the spec that comes with the compiler, the picture's
-//! heat map and score. Invariants: goes through the same commands that a user would type, and prints them.
-//! Imports: args, new, build, run.
-
-use std::path::Path;
+//! In: nothing. Out: a folder with drawn surfaces, the spec of a small detector, the trained detector, a report, heat maps.
+//! Invariants: goes through the same commands that a user would type, and prints them; learns on the spot, from normal pictures alone.
+//! Imports: args, new, check, train, calibrate, eval, run.
 
 use clap::Parser;
-use uad_runtime::data::defect::{Defect, picture};
-use uad_runtime::data::texture::Surface;
-use uad_runtime::heatmap::write_png;
 
 use crate::args::{Args, Demo};
 use crate::failure::{Done, Failure};
@@ -19,26 +14,29 @@ use crate::terminal::{Look, err};
 pub fn run(args: &Demo) -> Done {
     let folder = &args.out;
     std::fs::create_dir_all(folder).map_err(|e| Failure::file("create", folder, e))?;
-    let wood = Surface::of(2).sample(7);
-    for (name, defect) in [("whole.png", None), ("scratched.png", Some((Defect::Scratch, 7)))] {
-        let path = folder.join(name);
-        write_png(&picture(&wood, 320, defect).0, &path).map_err(|e| Failure::file("write", &path, e))?;
-    }
     let at = |name: &str| folder.join(name).display().to_string();
-    let spec = uad_compiler::library::SPECS.iter().find(|s| s.0 == "uniad");
-    let (_, text) = spec.ok_or_else(|| Failure::Fault("the spec of UniAD is missing".to_owned()))?;
-    let path = folder.join("uniad.uad");
+    let spec = uad_compiler::library::SPECS.iter().find(|s| s.0 == "first");
+    let (_, text) = spec.ok_or_else(|| Failure::Fault("the spec of the demo is missing".to_owned()))?;
+    let path = folder.join("first.uad");
     uad_runtime::whole::write(&path, text.as_bytes()).map_err(|e| Failure::file("write", &path, e))?;
-    typed(&["check", &at("uniad.uad")])?;
-    typed(&["build", &at("uniad.uad"), "--detector", "uniad", "-o", &at("uniad.uadx")])?;
-    typed(&["verify", &at("uniad.uadx")])?;
-    typed(&["run", &at("uniad.uadx"), &at("whole.png"), &at("scratched.png"), "--out", &at("maps")])?;
+    let (data, spec, bundle) = (at("surfaces"), at("first.uad"), at("first.uadx"));
+    if folder.join("surfaces").exists() {
+        err(&format!("{} {data} is there already\n", Look::stderr().dim("#")));
+    } else {
+        typed(&["new", "--data", &data])?;
+    }
+    typed(&["check", &spec])?;
+    typed(&["train", &spec, "--data", &data, "-o", &bundle, "--restart"])?;
+    typed(&["calibrate", &bundle, "--data", &data])?;
+    typed(&["eval", &bundle, "--data", &data, "--report", &at("report.html")])?;
+    let shown = [at("surfaces/cloth/test/scratch"), at("surfaces/stone/test/hole")];
+    typed(&["run", &bundle, &shown[0], &shown[1], "--out", &at("maps")])?;
     let look = Look::stderr();
-    let maps = Path::new(folder).join("maps");
     err(&format!(
-        "{}: look at {}; with trained weights the map is bright where the picture is not normal\n",
+        "{}: open {} in a browser; the heat maps are in {}\n",
         look.paint("36", "next"),
-        maps.display()
+        at("report.html"),
+        at("maps")
     ));
     Ok(())
 }

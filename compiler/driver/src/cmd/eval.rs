@@ -282,7 +282,8 @@ fn row(t: &Tested<'_>, boundaries: &Boundaries) -> Value {
 
 fn draw(folder: &Path, t: &Tested<'_>, map: &OwnMap, boundaries: &Boundaries, taken: &mut BTreeSet<String>) -> Done {
     let picture = image::read(&t.sample.path).map_err(Failure::input)?;
-    let name = picture_name(&t.sample.path, taken);
+    // `test/crack/000.png` becomes `test_crack_000`, with its class where there are several.
+    let name = picture_name(Path::new(&t.sample.name.replace('/', "_")), taken);
     let file = folder.join(format!("{name}.png"));
     let range = boundaries.range().unwrap_or_else(|| map.map().range());
     heatmap::write_png(&heatmap::overlay(&picture, &map.map(), range), &file)

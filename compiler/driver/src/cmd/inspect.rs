@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use uad_plan::StoredKind;
 use uad_runtime::bundle::Bundle;
+use uad_runtime::bundle::v1::{Trained, Training};
 
 use super::calibrate;
 use crate::args::Inspect;
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, bytes, count, grouped, out};
+use crate::training::{duration, number};
 
 /// So many of the largest tensors are named.
 const LARGEST: usize = 5;
@@ -114,11 +116,15 @@ fn text_of(bundle: &Bundle, stored: &[Stored]) {
         .into_iter()
         .map(|(kind, (n, values, size))| format!("{}, {} values, {}", count(n, kind), grouped(values), bytes(size)));
     let largest = stored.iter().take(LARGEST).map(|s| look.dim(&format!("{} {}", s.path, s.text)));
-    row("stored", &kinds.chain(largest).collect::<Vec<_>>().join("\n"));
+    let told: Vec<String> = kinds.chain(largest).collect();
+    row("stored", &if told.is_empty() { "nothing".to_owned() } else { told.join("\n") });
     if !card.weights.is_empty() {
         row("weights from", &card.weights.join("\n"));
     }
     row("seed", &card.seed.to_string());
+    for t in &card.training {
+        row("trained on", &trained(t));
+    }
     match &card.calibration {
         Some(c) => {
             let told = calibrate::lines(c);
@@ -126,4 +132,17 @@ fn text_of(bundle: &Bundle, stored: &[Stored]) {
         }
         None => row("calibration", "none: scores are as the detector gives them (uadc calibrate learns one)"),
     }
+}
+
+/// A run of stages in lines.
+fn trained(t: &Training) -> String {
+    let classes = if t.classes.len() > 1 { format!(", {} classes", t.classes.len()) } else { String::new() };
+    let stage = |s: &Trained| {
+        let loss = s.loss.map_or_else(String::new, |l| format!(", loss {}", number(l)));
+        let kept = s.kept.map_or_else(String::new, |e| format!(", epoch {} kept", e + 1));
+        let (samples, passes) = (count(s.samples, "sample"), grouped(s.epochs));
+        format!("{}: {samples}, {passes} x, {} steps{loss}{kept}, {}", s.stage, grouped(s.steps), duration(s.seconds))
+    };
+    let head = format!("{}{classes}, seed {}", t.data, t.seed);
+    std::iter::once(head).chain(t.stages.iter().map(stage)).collect::<Vec<_>>().join("\n")
 }

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use uad_compiler::graph::Op;
 use uad_compiler::model::StageInfo;
 use uad_kernels::cpu::{Isa, Pool};
+use uad_plan::{Dim, Plan, Verified};
 use uad_runtime::bundle::{Bundle, v1};
 use uad_runtime::data::load::{Samples, Source, Take, check};
 use uad_runtime::data::pipeline;
 use uad_runtime::data::set::{Dataset, Options, Split};
-use uad_runtime::learn::{self, Job, Keep, Length, Outcome, Prepared, Report, Stage, Trouble};
+use uad_runtime::learn::{self, Job, Keep, Length, Outcome, Plans, Prepared, Report, Stage, Trouble};
 
 use super::build;
 use crate::args::{Choice, Train};
@@ -73,20 +74,10 @@ pub fn run(args: &Train) -> Done {
         loaders: threads,
         stop: stop.clone(),
     };
-    let compiled = &subject.compiled;
-    let mut prepare = |s: &Stage| {
-        let told = |f: Failure| match f {
-            Failure::Input { message, help } => Trouble::Input(message, help),
-            Failure::Fault(m) => Trouble::Fault(m),
-            Failure::Reported | Failure::Usage(_) => Trouble::Fault("the stage does not compile".to_owned()),
-        };
-        let plan = compiled.stage_plan(&s.name).map_err(told)?;
-        let mut first = Tensors::new();
-        weights::initialise_stage(compiled, args.seed, &s.name, &mut first).map_err(told)?;
-        Ok(Prepared { plan, first })
-    };
     let mut teller = Teller::new(job.stages.len());
-    let ended = learn::run(&job, subject.values.clone(), &mut prepare, &mut |e| teller.hear(&e));
+    let ended = learn::run(&job, subject.values.clone(), &mut Compiling(&subject.compiled, args.seed), &mut |e| {
+        teller.hear(&e)
+    });
     teller.end();
     let Outcome { values, done, stopped } = ended.map_err(|t| match t {
         Trouble::Input(message, help) => Failure::Input { message, help },
@@ -105,6 +96,27 @@ pub fn run(args: &Train) -> Done {
     let time = duration(begin.elapsed().as_secs_f64());
     err(&format!("{} {} ({}, {time})\n", look.bold("wrote"), output.display(), bytes(size)));
     Ok(())
+}
+
+/// Compiles each stage as its turn comes.
+struct Compiling<'a>(&'a Compiled, u64);
+
+impl Plans for Compiling<'_> {
+    fn stage(&mut self, stage: &Stage) -> Result<Prepared, Trouble> {
+        let told = |f: Failure| match f {
+            Failure::Input { message, help } => Trouble::Input(message, help),
+            Failure::Fault(m) => Trouble::Fault(m),
+            Failure::Reported | Failure::Usage(_) => Trouble::Fault("the stage does not compile".to_owned()),
+        };
+        let plan = self.0.stage_plan(&stage.name).map_err(told)?;
+        let mut first = Tensors::new();
+        weights::initialise_stage(self.0, self.1, &stage.name, &mut first).map_err(told)?;
+        Ok(Prepared { plan, first })
+    }
+
+    fn traced(&mut self, stage: &Stage) -> Option<Verified<Plan<Dim>>> {
+        self.0.plan(&stage.name, &["all".to_owned()]).ok()
+    }
 }
 
 /// What is trained.
@@ -322,6 +334,8 @@ fn finish(subject: &Subject, args: &Train, job: &Job, mut values: Tensors, done:
     for s in &mut card.stages {
         s.done |= done.iter().any(|d| d.stage == s.name);
     }
+    // It was of the scores before.
+    card.calibration = None;
     let set = job.samples.set();
     card.training.push(v1::Training {
         data: args.data.display().to_string(),
