@@ -55,12 +55,12 @@ fn peak(isa: Isa) -> f64 {
     2.0 * (r * w * lanes * depth * 1000) as f64 / t / 1e9
 }
 
-fn time(case: &Case, isa: Isa, threads: usize) -> f64 {
+fn time(case: &Case, isa: Isa, threads: usize, weights: bool) -> f64 {
     let lens: Vec<usize> = case.buffers.iter().map(|b| b.shape.iter().product::<i64>() as usize).collect();
     let mut data: Vec<Vec<f32>> = lens.iter().enumerate().map(|(i, n)| noise(*n, i as u32 + 1)).collect();
     let pool = Pool::new(threads);
     let mut holes = HoleCompiler::new(isa).expect("a compiler");
-    let constant = |id: BufferId| id.0 == 1;
+    let constant = |id: BufferId| weights && id.0 == 1;
     let (kernel, need, packed): (Box<dyn Compiled>, _, _) = if matches!(case.kernel.body, Body::Dot { .. }) {
         let k = DotKernel::compile(&case.kernel, &case.buffers, constant, &mut holes, isa).expect("a kernel");
         let (need, packed) = (k.scratch(), k.packed_bytes());
@@ -96,7 +96,7 @@ fn main() {
         } as f64;
         print!("{name:36}");
         for threads in [1, 2] {
-            let t = time(&case, isa, threads);
+            let t = time(&case, isa, threads, !name.starts_with("step"));
             print!("  {threads}t {:9.1}us {:7.1} GF/s", t * 1e6, flops / t / 1e9);
         }
         println!();
@@ -140,6 +140,14 @@ fn main() {
         (8, 256, 1024),
     ] {
         show(format!("mm {m}x{k}x{n}"), linear(m, n, k, false, Ending::Plain));
+    }
+    // A training step's: forward, gradient of the input, gradient of the weights. Nothing stays the same.
+    for (m, k, n) in [(1568, 256, 256), (1568, 256, 1024), (1568, 1024, 256)] {
+        show(format!("step forward {m}x{k}x{n}"), linear(m, n, k, true, Ending::Plain));
+        show(format!("step input {m}x{n}x{k}"), linear(m, k, n, false, Ending::Plain));
+        let mut weights = linear(n, k, m, false, Ending::Plain);
+        weights.kernel.reads[0].strides = vec![1, 0, n];
+        show(format!("step weights {n}x{m}x{k}"), weights);
     }
     for (c, o, hw) in [(24, 144, 56), (32, 192, 28), (112, 672, 14)] {
         show(format!("silu conv {c}->{o} k1 s1 {hw}"), conv(1, c, hw, hw, o, 1, 1, 0, true, Ending::BiasSilu));

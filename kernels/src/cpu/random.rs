@@ -8,13 +8,13 @@ use super::isa::{Isa, Kind};
 use super::strip::DrawKey;
 use uad_plan::philox;
 
-/// Counters worked on at a time: the compiler turns the loops over them into vectors.
+/// Blocks worked on at a time: the compiler turns the loops over them into vectors.
 const WIDE: usize = 16;
 
-/// Word `lane` of ten rounds over each counter `(element, sample, step, 0)`.
+/// Ten rounds over each counter `(block, sample, step, lane)`: word by word.
 #[inline(always)]
-fn words(elements: [u32; WIDE], samples: [u32; WIDE], step: u32, mut key: [u32; 2], lane: usize) -> [u32; WIDE] {
-    let mut c = [elements, samples, [step; WIDE], [0; WIDE]];
+fn blocks(blocks: [u32; WIDE], samples: [u32; WIDE], step: u32, mut key: [u32; 2], lane: u32) -> [[u32; WIDE]; 4] {
+    let mut c = [blocks, samples, [step; WIDE], [lane; WIDE]];
     for _ in 0..philox::ROUNDS {
         let mut next = [[0u32; WIDE]; 4];
         for i in 0..WIDE {
@@ -28,7 +28,13 @@ fn words(elements: [u32; WIDE], samples: [u32; WIDE], step: u32, mut key: [u32; 
         c = next;
         key = [key[0].wrapping_add(philox::WEYL[0]), key[1].wrapping_add(philox::WEYL[1])];
     }
-    c[lane & 3]
+    c
+}
+
+/// A word as a number in [0, 1).
+#[inline(always)]
+fn unit(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
 /// One uniform draw per point: `(to, elements, samples, points, key, site, lane)`.
@@ -48,17 +54,45 @@ unsafe fn draw_run(
     unsafe {
         let key = *key;
         let keys = philox::key(key.seed, site);
+        let (step, lane) = (key.step as u32, lane as u32);
+        let sample = |i: usize| (key.first_sample as u32).wrapping_add(*samples.add(i) as u32);
         let mut i = 0;
         while i < n {
+            let (first, of) = (*elements.add(i) as u32, *samples.add(i));
+            // Points of the blocks that begin with this one's, if they are neighbours of one sample.
+            let skip = first as usize % 4;
+            let most = (n - i).min(4 * WIDE - skip);
+            let mut other = 0;
+            for j in 0..most {
+                other |= *elements.add(i + j) as u32 ^ first.wrapping_add(j as u32);
+                other |= (*samples.add(i + j) ^ of) as u32;
+            }
+            if other == 0 && most > WIDE / 2 {
+                let numbers = std::array::from_fn(|b| (first / 4 + b as u32) & (u32::MAX / 4));
+                let w = blocks(numbers, [sample(i); WIDE], step, keys, lane);
+                let mut all = [0f32; 4 * WIDE];
+                for b in 0..WIDE {
+                    for (l, words) in w.iter().enumerate() {
+                        all[4 * b + l] = unit(words[b]);
+                    }
+                }
+                if most == 4 * WIDE {
+                    to.add(i).cast::<[f32; 4 * WIDE]>().write_unaligned(all);
+                } else {
+                    std::ptr::copy_nonoverlapping(all.as_ptr().add(skip), to.add(i), most);
+                }
+                i += most;
+                continue;
+            }
             let k = (n - i).min(WIDE);
             let (mut e, mut s) = ([0u32; WIDE], [0u32; WIDE]);
             for j in 0..k {
                 e[j] = *elements.add(i + j) as u32;
-                s[j] = (key.first_sample as u32).wrapping_add(*samples.add(i + j) as u32);
+                s[j] = sample(i + j);
             }
-            let w = words(e, s, key.step as u32, keys, lane as usize);
-            for (j, w) in w.iter().enumerate().take(k) {
-                *to.add(i + j) = (*w >> 8) as f32 * (1.0 / 16_777_216.0);
+            let w = blocks(e.map(|e| e / 4), s, step, keys, lane);
+            for (j, e) in e.iter().enumerate().take(k) {
+                *to.add(i + j) = unit(w[*e as usize % 4][j]);
             }
             i += k;
         }
@@ -103,14 +137,15 @@ mod tests {
 
     #[test]
     fn the_bits_are_those_of_the_definition() {
-        let n = 37;
-        let elements: Vec<i32> = (0..n).map(|i| i * 977 - 5).collect();
-        let samples: Vec<i32> = (0..n).map(|i| i / 3).collect();
+        // Scattered points; rows of neighbours; one long row that begins inside a block and passes zero.
+        let points: [(usize, fn(i32) -> (i32, i32)); 3] =
+            [(37, |i| (i * 977 - 5, i / 3)), (150, |i| (i % 25, i / 25)), (300, |i| (i - 7, 2))];
         let key = DrawKey { seed: 0x1234_5678_9abc_def0, step: 1 << 33 | 7, first_sample: 40 };
-        for isa in Isa::all() {
+        for (isa, (n, point)) in Isa::all().into_iter().flat_map(|isa| points.map(|p| (isa, p))) {
+            let (elements, samples): (Vec<i32>, Vec<i32>) = (0..n as i32).map(point).unzip();
             for lane in 0..4u8 {
-                let mut got = vec![0f32; n as usize];
-                let (site, n) = (0xfeed_0000_beef, n as usize);
+                let mut got = vec![0f32; n];
+                let site = 0xfeed_0000_beef;
                 // SAFETY: as many values as said.
                 unsafe {
                     let (e, s) = (elements.as_ptr(), samples.as_ptr());

@@ -34,13 +34,13 @@ pub enum Inst<D> {
     Size(D),
     /// A scalar operation.
     Op(ScalarOp, Vec<Reg>),
-    /// A uniform draw in [0, 1) with 24 bits: Philox4x32-10, key (seed, site), counter (element, sample, step, 0);
-    /// `lane` picks one of the four words. `element` and `sample` are i32 registers; seed, step and the number of the
+    /// A uniform draw in [0, 1) with 24 bits: word `element % 4` of Philox4x32-10, key (seed, site), counter
+    /// (element / 4, sample, step, lane). `element` and `sample` are i32 registers; seed, step and the number of the
     /// first sample come from the run. [`crate::philox::uniform`] is the definition.
     Draw {
         /// Which draw of the detector (hash of its path).
         site: u64,
-        /// 0 to 3.
+        /// Which of a site's draws for one element, 0 to 3.
         lane: u8,
         /// Element number within one sample's draw.
         element: Reg,

@@ -29,12 +29,13 @@ pub fn key(seed: u64, site: u64) -> [u32; 2] {
     [fold(seed), fold(site)]
 }
 
-/// The draw's number in [0, 1) with 24 bits: the upper bits of word `lane` of the block with counter
-/// `(element, sample, step, 0)`; `sample` counts from the first sample of the run, `step` is taken modulo 2^32.
+/// The draw's number in [0, 1) with 24 bits: the upper bits of word `element % 4` of the block with counter
+/// `(element / 4, sample, step, lane)`, so that four neighbours share a block; `element` counts as unsigned, `sample`
+/// from the first sample of the run, `step` is taken modulo 2^32.
 pub fn uniform(key: [u32; 2], lane: u8, element: u32, sample: u32, step: u64) -> f32 {
-    let block = philox4x32_10(key, [element, sample, step as u32, 0]);
+    let block = philox4x32_10(key, [element / 4, sample, step as u32, u32::from(lane)]);
     // 24 bits are exact in f32.
-    (block[usize::from(lane & 3)] >> 8) as f32 * (1.0 / 16_777_216.0)
+    (block[element as usize % 4] >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
 #[cfg(test)]
