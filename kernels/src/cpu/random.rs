@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn the_bits_are_those_of_the_definition() {
         // Scattered points; rows of neighbours; one long row that begins inside a block and passes zero.
-        let points: [(usize, fn(i32) -> (i32, i32)); 3] =
+        type Point = fn(i32) -> (i32, i32);
+        let points: [(usize, Point); 3] =
             [(37, |i| (i * 977 - 5, i / 3)), (150, |i| (i % 25, i / 25)), (300, |i| (i - 7, 2))];
         let key = DrawKey { seed: 0x1234_5678_9abc_def0, step: 1 << 33 | 7, first_sample: 40 };
         for (isa, (n, point)) in Isa::all().into_iter().flat_map(|isa| points.map(|p| (isa, p))) {
