@@ -286,7 +286,11 @@ fn stages_do_their_arithmetic() {
 #[test]
 fn stopped_after_any_step_and_resumed() {
     let home = Home::new("stopped");
-    let calm = go(&home.job(stages(), false), "abs", &mut |_| {}).unwrap();
+    let places = Cell::new(0);
+    let calm = go(&home.job(stages(), false), "abs", &mut |e| {
+        places.set(places.get() + usize::from(matches!(e, Event::Step { .. } | Event::Features { .. })));
+    })
+    .unwrap();
     let mut stops = 0;
     for at in 0..200 {
         let work = home.0.join("work");
@@ -315,7 +319,8 @@ fn stopped_after_any_step_and_resumed() {
             calm.done.iter().map(|r| (r.steps, r.kept)).collect::<Vec<_>>()
         );
     }
-    assert!(stops > 10, "{stops}");
+    // Wherever it can be stopped; after the last step there is nothing left to do.
+    assert!(places.get() > 10 && stops + 1 >= places.get(), "{stops} of {}", places.get());
 }
 
 #[test]
