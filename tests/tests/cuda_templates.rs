@@ -132,3 +132,26 @@ fn a_race_and_a_lost_thread_are_found() {
     assert!(run(&apart, ORDERS[0]).unwrap_err().contains("threads wait at lines"));
     assert!(run(&beyond, ORDERS[0]).unwrap_err().contains("outside of its memory"));
 }
+
+/// Plans whose text is kept, by what stands in them.
+const KEPT: [&str; 8] =
+    ["\"pad2\"", "[13, 49] inner 1", "\"cut\"", "\"conv\"", "\"mix\"", "\"add\"", "5000] rising", "\"outer\""];
+
+#[test]
+fn the_text_is_the_one_that_was_looked_at() {
+    let cases = cases();
+    let mut text = String::new();
+    for part in KEPT {
+        let case = cases.iter().find(|c| c.body.contains(part)).unwrap_or_else(|| panic!("no plan has {part}"));
+        let program = Program::emit(&bound(case)).unwrap();
+        program.functions.iter().for_each(|f| text.push_str(&format!("{}\n", f.text())));
+    }
+    let path = uad_tests::root().join("tests/cases/cuda_text.cu");
+    if std::env::var_os("UADC_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let want = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = want.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap_or(want.lines().count());
+    let (old, new) = (want.lines().nth(differs), text.lines().nth(differs));
+    assert!(want == text, "line {} was {old:?} and is {new:?}; UADC_BLESS=1 takes the new text", differs + 1);
+}
