@@ -37,7 +37,7 @@ pub enum Command {
     Build(Build),
     /// Print a form that the compiler passes through
     Emit(Emit),
-    /// Score images, folders of them, or tensors
+    /// Score images, signals, folders of them, or tensors
     Run(Run),
     /// Train a detector: run its stages over a folder of normal data
     Train(Train),
@@ -259,16 +259,16 @@ pub struct Emit {
 pub struct Run {
     /// The bundle
     pub bundle: PathBuf,
-    /// Images, or folders of them
+    /// Images or signals, or folders of them
     #[arg(value_name = "INPUT", conflicts_with = "tensors")]
     pub inputs: Vec<PathBuf>,
-    /// Write the heat map of every image into this folder
+    /// Write what was found in every sample into this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// One JSON object per input, one per line
     #[arg(long)]
     pub json: bool,
-    /// Images per call
+    /// Samples per call
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     #[command(flatten)]
@@ -297,7 +297,7 @@ pub struct Train {
     pub spec: PathBuf,
     #[command(flatten)]
     pub choice: Choice,
-    /// A folder in the MVTec layout, one of such folders, a plain folder of normal images, or a CSV manifest
+    /// A folder in the MVTec layout, one of such folders, a plain folder of normal samples, or a CSV manifest
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Foreign weights, with the names file that maps them, as for `build`
@@ -324,7 +324,7 @@ pub struct Train {
     /// Part of the training samples that is held out for validation; default: a tenth where a stage needs it
     #[arg(long, value_name = "PART", value_parser = part)]
     pub validation: Option<f64>,
-    /// Leave out images that cannot be read, instead of refusing to begin
+    /// Leave out samples that cannot be read, instead of refusing to begin
     #[arg(long)]
     pub skip_broken: bool,
     /// Where checkpoints, features and the log are kept; default: the bundle's name with .train
@@ -378,7 +378,7 @@ pub enum Method {
 pub struct Calibrate {
     /// The bundle
     pub bundle: PathBuf,
-    /// A data set: folders in the MVTec layout, a plain folder of normal images, or a CSV manifest
+    /// A data set: folders in the MVTec layout, a plain folder of normal samples, or a CSV manifest
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Take normal samples of this split: `calibration`, `validation`, `train` or `test`; default: the first that is there
@@ -396,7 +396,7 @@ pub struct Calibrate {
     /// The bundle to write; default: the same
     #[arg(short, long, value_name = "F.uadx")]
     pub output: Option<PathBuf>,
-    /// Images per call
+    /// Samples per call
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     #[command(flatten)]
@@ -423,7 +423,7 @@ pub struct Eval {
     /// The false positive rate up to which AUPRO integrates
     #[arg(long, value_name = "FPR", default_value_t = 0.3, value_parser = limit)]
     pub limit: f64,
-    /// Images per call
+    /// Samples per call
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     #[command(flatten)]
