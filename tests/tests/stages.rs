@@ -442,6 +442,23 @@ fn what_does_not_change_is_computed_once() {
 }
 
 #[test]
+fn what_is_watched_is_without_noise_and_takes_the_features() {
+    use uad_compiler::graph::{Graph, Op};
+    let text = std::fs::read_to_string(root().join("specs/uniad.uad")).expect("the spec");
+    let set = [("size", "64"), ("hidden", "16"), ("heads", "2"), ("layers", "1"), ("window", "3")];
+    let mut set = set.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+    set.push(("train.keep".into(), "lowest(loss, on: validation)".into()));
+    let l = Learner::new("uniad", &text, &Choice { detector: Some("uniad_resnet18".into()), set, ..Choice::default() });
+    let l = l.expect("a model");
+    let draws = |g: &Graph| g.nodes.iter().filter(|n| matches!(n.op, Op::Draw { .. })).count();
+    let (step, watch) = (l.model.entry("train").expect("a step"), l.model.entry("train.watch").expect("a watch"));
+    assert!(draws(step) > 0 && draws(watch) == 0 && watch.writes.is_empty());
+    let inputs = watch.nodes.iter().filter_map(|n| if let Op::Input(n) = &n.op { Some(n.as_str()) } else { None });
+    assert_eq!(inputs.collect::<Vec<_>>(), ["@0"]);
+    assert_eq!(watch.outputs.iter().map(|o| o.0.as_str()).collect::<Vec<_>>(), ["loss"]);
+}
+
+#[test]
 fn norms_take_the_statistics_of_the_batch_while_they_are_trained() {
     // Not split: `more` would get what `first` and `mid` give from an entry of its own.
     let mut l = whole(

@@ -36,6 +36,7 @@ mod types;
 mod uncalled;
 mod value;
 mod view;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 

@@ -213,6 +213,7 @@ fn stage(info: &StageInfo, args: &Train) -> Done<Stage> {
         skip: positive(s.skip),
         patience: s.patience.map(positive),
         keep,
+        watch: info.watch.clone(),
         trains,
     })
 }
