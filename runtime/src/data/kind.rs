@@ -6,10 +6,11 @@
 
 use std::path::Path;
 
+use super::cloud::{self, Cloud};
 use super::image::{self, RgbImage};
 use super::mask::Mask;
-use super::{ReadError, covered, pipeline};
-use crate::heatmap::{Over, OwnMap};
+use super::{ReadError, cloud_file, covered, pipeline};
+use crate::heatmap::{Over, OwnMap, WHOLE};
 
 /// What a data set is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,11 +18,13 @@ pub enum Kind {
     /// Pictures.
     #[default]
     Image,
+    /// Points in space.
+    Cloud,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 1] = [Kind::Image];
+    pub const ALL: [Kind; 2] = [Kind::Image, Kind::Cloud];
 
     /// The kind whose samples this source of the language gives.
     pub fn of(source: &str) -> Option<Kind> {
@@ -32,6 +35,7 @@ impl Kind {
     pub fn source(self) -> &'static str {
         match self {
             Kind::Image => "rgb",
+            Kind::Cloud => "cloud",
         }
     }
 
@@ -39,6 +43,7 @@ impl Kind {
     pub fn noun(self) -> &'static str {
         match self {
             Kind::Image => "image",
+            Kind::Cloud => "cloud",
         }
     }
 
@@ -46,6 +51,7 @@ impl Kind {
     pub fn place(self) -> &'static str {
         match self {
             Kind::Image => "pixel",
+            Kind::Cloud => "point",
         }
     }
 
@@ -53,6 +59,7 @@ impl Kind {
     pub fn endings(self) -> &'static [&'static str] {
         match self {
             Kind::Image => &image::ENDINGS,
+            Kind::Cloud => &cloud::ENDINGS,
         }
     }
 
@@ -60,6 +67,7 @@ impl Kind {
     pub fn mask_endings(self) -> &'static [&'static str] {
         match self {
             Kind::Image => &image::ENDINGS,
+            Kind::Cloud => &cloud::MASK_ENDINGS,
         }
     }
 
@@ -76,6 +84,9 @@ impl Kind {
                 all.push(pipeline::Step::new(name, &args)?);
                 Ok::<_, String>(all)
             })?),
+            Kind::Cloud => {
+                Pipeline::Cloud(steps.map(|(n, args)| cloud::steps::Step::new(n, &args)).collect::<Result<_, _>>()?)
+            }
         })
     }
 }
@@ -85,6 +96,18 @@ impl Kind {
 pub enum Raw {
     /// A picture.
     Image(RgbImage),
+    /// Points in space.
+    Cloud(Cloud),
+}
+
+impl Raw {
+    /// Do the values of its map lie in rows and columns, so that they have regions?
+    pub fn has_neighbours(&self) -> bool {
+        match self {
+            Raw::Image(_) => true,
+            Raw::Cloud(cloud) => cloud.grid.is_some(),
+        }
+    }
 }
 
 /// What happens to a sample before a detector reads it.
@@ -92,6 +115,8 @@ pub enum Raw {
 pub enum Pipeline {
     /// Of pictures.
     Image(Vec<pipeline::Step>),
+    /// Of points.
+    Cloud(Vec<cloud::steps::Step>),
 }
 
 /// One input's part of one sample.
@@ -110,6 +135,7 @@ impl Pipeline {
     pub fn kind(&self) -> Kind {
         match self {
             Pipeline::Image(_) => Kind::Image,
+            Pipeline::Cloud(_) => Kind::Cloud,
         }
     }
 
@@ -117,20 +143,33 @@ impl Pipeline {
     pub fn read(&self, path: &Path) -> Result<Raw, ReadError> {
         match self {
             Pipeline::Image(_) => image::read(path).map(Raw::Image),
+            Pipeline::Cloud(_) => cloud_file::read(path).map(Raw::Cloud),
         }
     }
 
     /// What the detector reads of what a file holds. `path` names the file where it does not do.
-    pub fn prepare(&self, raw: &Raw, _path: &Path) -> Result<Value, ReadError> {
+    pub fn prepare(&self, raw: &Raw, path: &Path) -> Result<Value, ReadError> {
         Ok(match (self, raw) {
             (Pipeline::Image(steps), Raw::Image(picture)) => Value::Image(pipeline::prepare(picture, steps)),
+            (Pipeline::Cloud(steps), Raw::Cloud(cloud)) => {
+                let taken = cloud::steps::prepare(cloud, steps).map_err(|e| ReadError::new(path, e))?;
+                Value::Tensor(vec![taken.points.len(), 3], taken.points.into_flattened())
+            }
+            _ => return Err(self.other(path)),
         })
+    }
+
+    /// A sample of another kind.
+    fn other(&self, path: &Path) -> ReadError {
+        ReadError::new(path, format!("is no {}", self.kind().noun()))
     }
 
     /// The truths in a file beside a sample, at the sample's own size.
     pub fn truth(&self, raw: &Raw, path: &Path) -> Result<Mask, ReadError> {
         match (self, raw) {
             (Pipeline::Image(_), Raw::Image(picture)) => Mask::of_picture(path, picture),
+            (Pipeline::Cloud(_), Raw::Cloud(cloud)) => cloud_file::truth(path, cloud),
+            _ => Err(self.other(path)),
         }
     }
 
@@ -138,6 +177,9 @@ impl Pipeline {
     pub fn mask(&self, raw: &Raw, path: &Path) -> Result<Mask, ReadError> {
         match (self, raw) {
             (Pipeline::Image(steps), Raw::Image(picture)) => Ok(Mask::of_picture(path, picture)?.prepare(steps)),
+            // Maps of clouds are brought to the points of the file.
+            (Pipeline::Cloud(_), Raw::Cloud(cloud)) => cloud_file::truth(path, cloud),
+            _ => Err(self.other(path)),
         }
     }
 
@@ -147,6 +189,8 @@ impl Pipeline {
             (Pipeline::Image(steps), Raw::Image(p)) => {
                 Mask::clear(p.height() as usize, p.width() as usize).prepare(steps)
             }
+            (_, Raw::Cloud(cloud)) => cloud_file::clear(cloud),
+            (Pipeline::Cloud(_), Raw::Image(_)) => Mask::clear(0, 0),
         }
     }
 
@@ -154,6 +198,8 @@ impl Pipeline {
     pub fn placed(&self, raw: &Raw, (height, width, values): (usize, usize, Vec<f32>)) -> OwnMap {
         let over: Over = match (self, raw) {
             (Pipeline::Image(steps), Raw::Image(p)) => covered::covered((p.height(), p.width()), steps),
+            (Pipeline::Cloud(steps), Raw::Cloud(cloud)) => return cloud_file::spread(cloud, steps, &values),
+            _ => WHOLE,
         };
         OwnMap { height, width, values, over }
     }
