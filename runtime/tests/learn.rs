@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::tensor::Tensor;
+use uad_runtime::data::kind::Pipeline;
 use uad_runtime::data::load::{Samples, Source, Take, check};
 use uad_runtime::data::pipeline::Step;
 use uad_runtime::data::set::{Dataset, Options, Split};
@@ -177,7 +178,7 @@ impl Home {
     fn job(&self, stages: Vec<Stage>, resume: bool) -> Job {
         let options = Options { validation: 0.3, calibration: 0.0 };
         let set = Dataset::open(&self.0.join("data"), &options).unwrap();
-        let take = Take { input: "image".into(), source: Source::Image(vec![Step::Resize(2, 2)]) };
+        let take = Take { input: "image".into(), source: Source::File(Pipeline::Image(vec![Step::Resize(2, 2)])) };
         let samples = Arc::new(Samples::new(Arc::new(set), vec![take], 100));
         let mut digests = BTreeMap::new();
         let all: Vec<usize> = (0..11).collect();
