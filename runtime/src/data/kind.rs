@@ -8,8 +8,9 @@ use std::path::Path;
 
 use super::image::{self, RgbImage};
 use super::mask::Mask;
+use super::signal::{self, Signal};
 use super::{ReadError, covered, pipeline};
-use crate::heatmap::{Over, OwnMap};
+use crate::heatmap::{Over, OwnMap, WHOLE};
 
 /// What a data set is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,11 +18,13 @@ pub enum Kind {
     /// Pictures.
     #[default]
     Image,
+    /// Channels over time.
+    Signal,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 1] = [Kind::Image];
+    pub const ALL: [Kind; 2] = [Kind::Image, Kind::Signal];
 
     /// The kind whose samples this source of the language gives.
     pub fn of(source: &str) -> Option<Kind> {
@@ -32,6 +35,7 @@ impl Kind {
     pub fn source(self) -> &'static str {
         match self {
             Kind::Image => "rgb",
+            Kind::Signal => "signal",
         }
     }
 
@@ -39,6 +43,7 @@ impl Kind {
     pub fn noun(self) -> &'static str {
         match self {
             Kind::Image => "image",
+            Kind::Signal => "signal",
         }
     }
 
@@ -46,6 +51,7 @@ impl Kind {
     pub fn place(self) -> &'static str {
         match self {
             Kind::Image => "pixel",
+            Kind::Signal => "point",
         }
     }
 
@@ -53,6 +59,7 @@ impl Kind {
     pub fn endings(self) -> &'static [&'static str] {
         match self {
             Kind::Image => &image::ENDINGS,
+            Kind::Signal => &signal::ENDINGS,
         }
     }
 
@@ -60,6 +67,7 @@ impl Kind {
     pub fn mask_endings(self) -> &'static [&'static str] {
         match self {
             Kind::Image => &image::ENDINGS,
+            Kind::Signal => &signal::MASK_ENDINGS,
         }
     }
 
@@ -72,6 +80,10 @@ impl Kind {
     pub fn pipeline<'s>(self, steps: impl IntoIterator<Item = (&'s str, Vec<f64>)>) -> Result<Pipeline, String> {
         let mut steps = steps.into_iter();
         Ok(match self {
+            Kind::Signal => Pipeline::Signal(steps.try_fold(Vec::new(), |mut all, (name, args)| {
+                all.extend(signal::steps::Step::new(name, &args)?);
+                Ok::<_, String>(all)
+            })?),
             Kind::Image => Pipeline::Image(steps.try_fold(Vec::new(), |mut all, (name, args)| {
                 all.push(pipeline::Step::new(name, &args)?);
                 Ok::<_, String>(all)
@@ -85,6 +97,8 @@ impl Kind {
 pub enum Raw {
     /// A picture.
     Image(RgbImage),
+    /// Channels over time.
+    Signal(Signal),
 }
 
 /// What happens to a sample before a detector reads it.
@@ -92,6 +106,8 @@ pub enum Raw {
 pub enum Pipeline {
     /// Of pictures.
     Image(Vec<pipeline::Step>),
+    /// Of signals.
+    Signal(Vec<signal::steps::Step>),
 }
 
 /// One input's part of one sample.
@@ -110,6 +126,7 @@ impl Pipeline {
     pub fn kind(&self) -> Kind {
         match self {
             Pipeline::Image(_) => Kind::Image,
+            Pipeline::Signal(_) => Kind::Signal,
         }
     }
 
@@ -117,20 +134,28 @@ impl Pipeline {
     pub fn read(&self, path: &Path) -> Result<Raw, ReadError> {
         match self {
             Pipeline::Image(_) => image::read(path).map(Raw::Image),
+            Pipeline::Signal(_) => signal::read(path).map(Raw::Signal),
         }
     }
 
     /// What the detector reads of what a file holds. `path` names the file where it does not do.
-    pub fn prepare(&self, raw: &Raw, _path: &Path) -> Result<Value, ReadError> {
-        Ok(match (self, raw) {
-            (Pipeline::Image(steps), Raw::Image(picture)) => Value::Image(pipeline::prepare(picture, steps)),
-        })
+    pub fn prepare(&self, raw: &Raw, path: &Path) -> Result<Value, ReadError> {
+        match (self, raw) {
+            (Pipeline::Image(steps), Raw::Image(picture)) => Ok(Value::Image(pipeline::prepare(picture, steps))),
+            (Pipeline::Signal(steps), Raw::Signal(s)) => {
+                let made = signal::steps::prepare(s, steps).map_err(|e| ReadError::new(path, e))?;
+                Ok(Value::Tensor(made.0, made.1))
+            }
+            _ => Err(other(path)),
+        }
     }
 
     /// The truths in a file beside a sample, at the sample's own size.
     pub fn truth(&self, raw: &Raw, path: &Path) -> Result<Mask, ReadError> {
         match (self, raw) {
             (Pipeline::Image(_), Raw::Image(picture)) => Mask::of_picture(path, picture),
+            (Pipeline::Signal(_), Raw::Signal(s)) => signal::truth(path, s),
+            _ => Err(other(path)),
         }
     }
 
@@ -138,6 +163,10 @@ impl Pipeline {
     pub fn mask(&self, raw: &Raw, path: &Path) -> Result<Mask, ReadError> {
         match (self, raw) {
             (Pipeline::Image(steps), Raw::Image(picture)) => Ok(Mask::of_picture(path, picture)?.prepare(steps)),
+            (Pipeline::Signal(steps), Raw::Signal(s)) => {
+                Ok(signal::steps::mask(&signal::truth(path, s)?, s.rate, steps))
+            }
+            _ => Err(other(path)),
         }
     }
 
@@ -147,6 +176,10 @@ impl Pipeline {
             (Pipeline::Image(steps), Raw::Image(p)) => {
                 Mask::clear(p.height() as usize, p.width() as usize).prepare(steps)
             }
+            (Pipeline::Signal(steps), Raw::Signal(s)) => {
+                signal::steps::mask(&Mask::clear(s.values.len(), s.len()), s.rate, steps)
+            }
+            _ => Mask::clear(0, 0),
         }
     }
 
@@ -154,9 +187,16 @@ impl Pipeline {
     pub fn placed(&self, raw: &Raw, (height, width, values): (usize, usize, Vec<f32>)) -> OwnMap {
         let over: Over = match (self, raw) {
             (Pipeline::Image(steps), Raw::Image(p)) => covered::covered((p.height(), p.width()), steps),
+            (Pipeline::Signal(steps), Raw::Signal(s)) => signal::steps::covered(s, steps),
+            _ => WHOLE,
         };
         OwnMap { height, width, values, over }
     }
+}
+
+/// A pipeline reads samples of its own kind, so this is never met; it is an error all the same.
+fn other(path: &Path) -> ReadError {
+    ReadError::new(path, "a sample of another kind")
 }
 
 impl Value {

@@ -18,6 +18,7 @@ pub mod procedural;
 pub mod resize;
 pub mod sample;
 pub mod set;
+pub mod signal;
 pub mod texture;
 
 use std::fmt;

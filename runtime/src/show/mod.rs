@@ -5,6 +5,7 @@
 //! Imports: data, heat maps.
 
 mod picture;
+mod signal;
 
 use std::path::PathBuf;
 
@@ -23,8 +24,17 @@ pub struct Look {
     pub threshold: Option<f32>,
 }
 
-/// A picture and what it shows.
-pub type Panel = (&'static str, RgbImage);
+/// A drawing, of pixels or of lines.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Drawing {
+    /// Pixels.
+    Picture(RgbImage),
+    /// The text of an SVG.
+    Svg(String),
+}
+
+/// A drawing and what it shows.
+pub type Panel = (&'static str, Drawing);
 /// Files that were written, each by the name of its field in what is told of a sample.
 pub type Written = Vec<(&'static str, PathBuf)>;
 /// A file that could not be written, and why.
@@ -34,6 +44,7 @@ pub type Failed = (PathBuf, String);
 pub fn panels(raw: &Raw, map: Option<&OwnMap>, mask: Option<&Mask>, look: &Look) -> Vec<Panel> {
     match raw {
         Raw::Image(picture) => picture::panels(picture, map, mask, look),
+        Raw::Signal(signal) => signal::panels(signal, map, mask, look),
     }
 }
 
@@ -41,5 +52,6 @@ pub fn panels(raw: &Raw, map: Option<&OwnMap>, mask: Option<&Mask>, look: &Look)
 pub fn write(raw: &Raw, map: &OwnMap, look: &Look, to: impl Fn(&str) -> PathBuf) -> Result<Written, Failed> {
     match raw {
         Raw::Image(picture) => picture::write(picture, map, look, to),
+        Raw::Signal(signal) => signal::write(signal, map, look, to),
     }
 }
