@@ -89,7 +89,8 @@ impl Made {
         let (before, after) = (Made::points(&self.before), Made::points(&self.after));
         let count = before.len().max(1) as f32;
         let mean: [f32; 3] = std::array::from_fn(|k| before.iter().map(|p| p[k]).sum::<f32>() / count);
-        let reach = before.iter().map(|p| (0..3).map(|k| (p[k] - mean[k]).powi(2)).sum::<f32>()).fold(0.0, f32::max).sqrt();
+        let reach =
+            before.iter().map(|p| (0..3).map(|k| (p[k] - mean[k]).powi(2)).sum::<f32>()).fold(0.0, f32::max).sqrt();
         let one = |n: usize| {
             let d: [f32; 3] = std::array::from_fn(|k| after[n][k] - before[n][k]);
             let far = d.iter().map(|v| v * v).sum::<f32>().sqrt();

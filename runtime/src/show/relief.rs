@@ -63,9 +63,7 @@ impl View {
         let up = ups.into_iter().find(|u| dot(*u, towards).abs() < 0.75).unwrap_or(ups[1]);
         let right = unit(cross(up, towards));
         let up = cross(towards, right);
-        let mix = |a: f32, b: f32, c: f32| {
-            unit(std::array::from_fn(|k| a * right[k] + b * up[k] + c * towards[k]))
-        };
+        let mix = |a: f32, b: f32, c: f32| unit(std::array::from_fn(|k| a * right[k] + b * up[k] + c * towards[k]));
         let towards = if camera { mix(0.12, 0.12, 1.0) } else { mix(0.42, 0.34, 1.0) };
         let right = unit(cross(up, towards));
         let axes = [right, cross(towards, right), towards];
@@ -233,8 +231,7 @@ impl Canvas {
     }
 
     fn light(&self, x: isize, y: isize, thick: f32) -> V3 {
-        let (gx, gy) =
-            (self.slope(x, y, (1, 0), 3.0 * thick), -self.slope(x, y, (0, 1), 3.0 * thick));
+        let (gx, gy) = (self.slope(x, y, (1, 0), 3.0 * thick), -self.slope(x, y, (0, 1), 3.0 * thick));
         let n = unit([-gx, -gy, 1.0]);
         let key = dot(n, unit([-0.55, 0.65, 0.62])).max(0.0);
         let fill = dot(n, unit([0.8, 0.1, 0.45])).max(0.0);
@@ -242,11 +239,7 @@ impl Canvas {
         let open = self.open(x, y);
         let c = self.colour[y as usize * self.side + x as usize];
         // A warm lamp, a cool window, the room.
-        let lit = [
-            0.30 + 0.78 * key + 0.10 * fill,
-            0.30 + 0.75 * key + 0.14 * fill,
-            0.33 + 0.69 * key + 0.20 * fill,
-        ];
+        let lit = [0.30 + 0.78 * key + 0.10 * fill, 0.30 + 0.75 * key + 0.14 * fill, 0.33 + 0.69 * key + 0.20 * fill];
         std::array::from_fn(|k| (c[k] * lit[k] * open + 0.07 * shine).min(1.0))
     }
 
