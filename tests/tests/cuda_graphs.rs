@@ -9,7 +9,7 @@ use uad_compiler::model::Choice;
 use uad_compiler::pass::{PassOptions, optimise};
 use uad_kernels::cuda::Program;
 use uad_kernels::cuda::emulate::{Draw, Emulation, Order, Tensors, compiler};
-use uad_plan::{Binding, Bound, DType, Tensor, interp};
+use uad_plan::{Binding, Bound, DType, Tensor};
 use uad_tests::derived::derived;
 use uad_tests::execute::{FIRST_SAMPLE, Given, SEED, STEP, bound, farthest, plan, reference, same_bits};
 use uad_tests::root;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Number;
 use uad_compiler::model::{InputInfo, LoaderStep, StageInfo, Static};
 use uad_kernels::cuda::nvrtc::Nvrtc;
 use uad_kernels::cuda::{Program, limits};
@@ -177,8 +178,12 @@ fn input(i: &InputInfo) -> v1::Input {
 }
 
 pub fn step(s: &LoaderStep) -> v1::Step {
-    let int = |a: &(String, Static)| if let Static::Int(v) = &a.1 { Some(*v) } else { None };
-    v1::Step { name: s.name.clone(), args: s.args.iter().filter_map(int).collect() }
+    let number = |a: &(String, Static)| match &a.1 {
+        Static::Int(v) => Some(Number::from(*v)),
+        Static::Float(v) => Number::from_f64(*v),
+        _ => None,
+    };
+    v1::Step { name: s.name.clone(), args: s.args.iter().filter_map(number).collect() }
 }
 
 /// Is this text the user's, not the library's or that of `--set`?
