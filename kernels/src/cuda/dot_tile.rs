@@ -75,6 +75,7 @@ pub fn emit(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile) -> Result<(), Stri
     let linear =
         (batches * over * tile.rows * across * tile.columns).saturating_mul(tile.parts).max(terms + tile.depth);
     let mut f = Func::new(e.entry, p.k, linear);
+    f.resident(2);
     f.note(format!("dot, {}", p.title()));
     let cut = if tile.parts > 1 { format!(", sums in {} parts", tile.parts) } else { String::new() };
     let (tm, tn) = (tile.rows / SIDE, tile.columns / SIDE);
