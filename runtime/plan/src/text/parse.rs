@@ -14,8 +14,8 @@ use crate::dtype::DType;
 use crate::extent::row_major;
 use crate::plan::*;
 
-/// Elements of all constants.
-const MOST_ELEMENTS: usize = 1 << 26;
+/// Elements of all constants: a short text may stand for many.
+const MOST_ELEMENTS: usize = 1 << 24;
 
 /// Where a text is not a plan, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,13 +140,15 @@ impl Parser<'_> {
             "output" => BufferKind::Output,
             "stored" => BufferKind::Stored,
             "temp" => BufferKind::Temp,
-            _ => BufferKind::Const(self.values(dtype)?),
+            _ => BufferKind::Const(self.values(dtype, &shape)?),
         };
         Ok(Buffer { name, kind, dtype, shape, strides })
     }
 
-    fn values(&mut self, dtype: DType) -> Out<Vec<f64>> {
+    fn values(&mut self, dtype: DType, shape: &[Dim]) -> Out<Vec<f64>> {
         self.need("=")?;
+        let size = Dim::product(shape).ok().and_then(|d| usize::try_from(d.as_int()?).ok());
+        let size = size.ok_or("a constant has a known number of elements")?;
         let mut out = Vec::new();
         // A constant without elements has no value after the sign.
         while matches!(self.kind(), Kind::Number(_) | Kind::Symbol("-")) || self.starts_special() {
@@ -156,7 +158,11 @@ impl Parser<'_> {
                 let n = self.number()?;
                 count = n.parse::<usize>().map_err(|_| format!("`{n}` is no count"))?;
             }
-            self.elements = self.elements.saturating_add(count);
+            // Before a run is written out.
+            if count > size - out.len() {
+                return Err(format!("the constant has more than the {size} elements of its shape"));
+            }
+            self.elements += count;
             if self.elements > MOST_ELEMENTS {
                 return Err(format!("the constants of the plan have more than {MOST_ELEMENTS} elements"));
             }
