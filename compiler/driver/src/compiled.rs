@@ -10,7 +10,7 @@ use uad_compiler::check;
 use uad_compiler::compile::{self, CompileOptions};
 use uad_compiler::diag::{Diagnostic, Severity};
 use uad_compiler::graph::Graph;
-use uad_compiler::model::{self, Depth, Model, Static};
+use uad_compiler::model::{self, Depth, Model, Static, SynthInfo};
 use uad_compiler::source::{Files, Loader};
 use uad_plan::{DType, Dim, Plan, Stored, Verified};
 use uad_runtime::bundle::Bundle;
@@ -98,6 +98,21 @@ pub fn check_score(spec: &Path, choice: &Choice) -> Done<Compiled> {
     let (text, name) = (source::read(spec)?, spec.display().to_string());
     let (feed, depth) = (Feed::new(), Depth::Score);
     show(check_text(&name, text, &source::folder(spec), choice, feed, depth, check::check))
+}
+
+/// The synthesiser of a spec's detector, and nothing else of it.
+pub fn synth(spec: &Path, choice: &Choice, slot: Option<&str>) -> Done<(Compiled, SynthInfo)> {
+    set_once(choice)?;
+    let (text, name) = (source::read(spec)?, spec.display().to_string());
+    let mut files = Files::one(&name, text);
+    let (detector, set) = (choice.detector.clone(), choice.set.clone());
+    let given = model::Choice { detector, set, ..model::Choice::default() };
+    let (made, found) = model::elaborate_synth(&mut files, &source::folder(spec), &name, &given, slot);
+    let checked = |model| Checked { files, model, found };
+    match made {
+        Some((model, info)) => Ok((show(checked(Some(model)))?, info)),
+        None => Err(show(checked(None)).err().unwrap_or(Failure::Reported)),
+    }
 }
 
 fn show(checked: Checked) -> Done<Compiled> {

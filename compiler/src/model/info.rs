@@ -180,6 +180,8 @@ pub struct StageInfo {
     pub features: Option<String>,
     /// The entry that runs once after the last batch: where the stage uses `all` or `average`.
     pub finish: Option<String>,
+    /// The entry that gives what is watched on samples that the stage does not learn from.
+    pub watch: Option<String>,
 }
 
 /// How a loop runs a stage.
@@ -248,9 +250,9 @@ impl StageInfo {
         }
     }
 
-    /// Its entries in the order of a pass: features, step, finish.
+    /// Its entries in the order of a pass: features, step, watch, finish.
     pub fn entries(&self) -> impl Iterator<Item = &String> {
-        self.features.iter().chain([&self.name]).chain(&self.finish)
+        self.features.iter().chain([&self.name]).chain(&self.watch).chain(&self.finish)
     }
 }
 

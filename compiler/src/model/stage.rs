@@ -114,7 +114,7 @@ impl<'a> Ev<'a> {
         self.pruned(g, &places)
     }
 
-    fn pruned(&mut self, mut g: Graph, places: &[Place]) -> Graph {
+    pub(super) fn pruned(&mut self, mut g: Graph, places: &[Place]) -> Graph {
         let live = prune(&mut g);
         let kept = places.iter().zip(live).filter(|p| p.1).map(|p| *p.0).collect();
         self.facts.places.insert(g.name.clone(), kept);
@@ -216,10 +216,7 @@ impl<'a> Ev<'a> {
             }
         }
         let trains = minimises.then_some(patterns);
-        let Ok(root) = self.begin(&full, EntryKind::Stage { trains }) else { return };
-        let Some(part) = self.part_at(&root, path) else { return };
-        let Some((env, owner)) = part.open.borrow().clone() else { return };
-        let frame = Frame::new(Some(env), part.module, Kind::Entry, Some(owner));
+        let Some((part, frame)) = self.stage_frame(&full, path, trains) else { return };
         let place = part
             .body
             .iter()
@@ -240,6 +237,7 @@ impl<'a> Ev<'a> {
             collects: Vec::new(),
             features: None,
             finish: None,
+            watch: None,
         };
         let (mut training, mut with) = (None, Functions::default());
         let stmts = parts.iter().filter_map(|p| if let StagePart::Stmt(s) = p { Some(s) } else { None });
@@ -281,6 +279,21 @@ impl<'a> Ev<'a> {
             info.collects.push(name.clone());
         }
         self.stage_graphs(info, !collected.is_empty());
+        self.watch_entry(path, name, parts);
+    }
+
+    /// A fresh entry with the frame in which a stage's statements stand.
+    pub(super) fn stage_frame(
+        &mut self,
+        entry: &str,
+        path: &str,
+        trains: Option<Vec<&'a str>>,
+    ) -> Option<(Rc<Part<'a>>, Env<'a>)> {
+        let root = self.begin(entry, EntryKind::Stage { trains }).ok()?;
+        let part = self.part_at(&root, path)?;
+        let (env, owner) = part.open.borrow().clone()?;
+        let frame = Frame::new(Some(env), part.module, Kind::Entry, Some(owner));
+        Some((part, frame))
     }
 
     /// The entries of a stage: what a batch does, and what is done once at the end.

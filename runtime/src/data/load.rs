@@ -2,8 +2,8 @@
 //!
 //! In: an order of samples, what the detector's inputs take of each. Out: prepared samples in that order. Invariants: the order does
 //! not depend on the number of threads; no more than a given number waits to be taken; a broken file is an error in its
-//! place, not the end; prepared images are kept up to a bound, so that small sets are decoded once.
-//! Imports: images, pipelines, data sets, mapped files.
+//! place, not the end; prepared samples are kept up to a bound, so that small sets are decoded once.
+//! Imports: kinds, data sets, mapped files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,54 +14,26 @@ use std::thread::JoinHandle;
 use sha2::{Digest, Sha256};
 
 use super::ReadError;
-use super::image::{self, RgbImage};
-use super::pipeline::{self, Step};
+use super::kind::{Kind, Pipeline, Raw, Value};
 use super::set::{Dataset, Sample};
 use crate::device::memory::FileMap;
 
 /// What an input takes of a sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// Its picture after these steps.
-    Image(Vec<Step>),
+    /// What its file holds, after this pipeline.
+    File(Pipeline),
     /// The number of its class.
     Class,
 }
 
 /// An input and what it takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Take {
     /// The input's name.
     pub input: String,
     /// What.
     pub source: Source,
-}
-
-/// One input's part of one sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A picture; the detector reads it in [0, 1].
-    Image(RgbImage),
-    /// A number.
-    Number(i32),
-}
-
-impl Value {
-    /// The shape of the sample.
-    pub fn shape(&self) -> Vec<usize> {
-        match self {
-            Value::Image(i) => vec![3, i.height() as usize, i.width() as usize],
-            Value::Number(_) => Vec::new(),
-        }
-    }
-
-    /// Bytes in memory.
-    fn bytes(&self) -> usize {
-        match self {
-            Value::Image(i) => i.as_raw().len(),
-            Value::Number(_) => 4,
-        }
-    }
 }
 
 /// Samples of a data set as the inputs of a detector.
@@ -111,17 +83,18 @@ impl Samples {
     }
 
     fn make(&self, sample: &Sample) -> Result<Vec<Value>, ReadError> {
-        let mut picture: Option<RgbImage> = None;
+        let mut held: Option<(Kind, Raw)> = None;
         let mut values = Vec::with_capacity(self.takes.len());
         for take in &self.takes {
             values.push(match &take.source {
                 Source::Class => Value::Number(self.set.class_number(sample)),
-                Source::Image(steps) => {
-                    let read = match picture.take() {
-                        Some(p) => p,
-                        None => image::read(&sample.path)?,
+                Source::File(pipeline) => {
+                    let kind = pipeline.kind();
+                    let read = match held.take() {
+                        Some(known) if known.0 == kind => known,
+                        _ => (kind, pipeline.read(&sample.path)?),
                     };
-                    Value::Image(pipeline::prepare(picture.insert(read), steps))
+                    pipeline.prepare(&held.insert(read).1, &sample.path)?
                 }
             });
         }
