@@ -93,7 +93,8 @@ fn files_that_end_early_are_refused() {
             match parse(&bytes[..n]) {
                 Ok(cloud) => {
                     let counted = name.starts_with("pl") || name.starts_with("pc");
-                    let all = bytes[n..].trim_ascii().is_empty() || name.starts_with("ply") && cloud.points.len() == whole;
+                    let all =
+                        bytes[n..].trim_ascii().is_empty() || name.starts_with("ply") && cloud.points.len() == whole;
                     assert!(!counted || all || name == "pcd", "{name} cut at {n} of {} is accepted", bytes.len());
                 }
                 Err(e) => assert!(!e.is_empty() && e.len() < 300, "{name} cut at {n}: {e}"),
@@ -141,12 +142,23 @@ fn wrong_counts_are_named() {
         (told(&[0x89, b'P', b'N', b'G', 13, 10, 26, 10, 0, 0]), "neither"),
         (told(b""), "is empty"),
         (told(b"\n\n"), "has no points"),
-        (told(PLY.replace("vertex 3", "vertex 0").split("0 0 0 0").next().unwrap().replace("face 1", "face 0").as_bytes()), "has no points"),
+        (
+            told(
+                PLY.replace("vertex 3", "vertex 0")
+                    .split("0 0 0 0")
+                    .next()
+                    .unwrap()
+                    .replace("face 1", "face 0")
+                    .as_bytes(),
+            ),
+            "has no points",
+        ),
     ];
     for (said, part) in &cases {
         assert!(said.contains(part), "{said:?} does not say {part:?}");
     }
-    let mut bomb = PCD.split_once("DATA").unwrap().0.replace("WIDTH 3", "WIDTH 16000000").replace("POINTS 3\n", "").into_bytes();
+    let mut bomb =
+        PCD.split_once("DATA").unwrap().0.replace("WIDTH 3", "WIDTH 16000000").replace("POINTS 3\n", "").into_bytes();
     bomb.extend(b"DATA binary_compressed\n\x04\0\0\0");
     bomb.extend((16_000_000u32 * 12).to_le_bytes());
     bomb.extend([0; 4]);
@@ -222,7 +234,9 @@ fn files_of_other_projects() {
     assert_eq!(get("trimesh/fuze_ascii.ply").faces.len(), 1000);
     let mut files = Vec::new();
     every(&folder, &mut files);
-    for path in files.iter().filter(|p| p.extension().is_some_and(|e| ["ply", "pcd", "xyz"].contains(&&*e.to_string_lossy()))) {
+    for path in
+        files.iter().filter(|p| p.extension().is_some_and(|e| ["ply", "pcd", "xyz"].contains(&&*e.to_string_lossy())))
+    {
         let name = path.display().to_string();
         match read(path) {
             Ok(cloud) => assert!(!cloud.points.is_empty() && !name.contains("ply_empty"), "{name}"),

@@ -17,7 +17,8 @@ fn spec(name: &str) -> String {
 /// Parts of 576 points.
 fn drawn(name: &str) -> Scratch {
     let scratch = Scratch::new(name);
-    let args = ["new", "--data", "parts", "--of", "clouds", "--classes", "1", "--size", "48", "--train", "4", "--test", "4"];
+    let args =
+        ["new", "--data", "parts", "--of", "clouds", "--classes", "1", "--size", "48", "--train", "4", "--test", "4"];
     let ran = scratch.uadc(&args);
     assert_eq!(ran.code, 0, "{ran:?}");
     scratch
@@ -63,7 +64,20 @@ fn synthesisers_make_data_sets_that_are_read_again() {
     let scratch = drawn("clouds-synth");
     let pnas = spec("pnas3d");
     let make = |out: &str, seed: &str| {
-        let args = ["synth", &pnas, "--detector", "pnas3d_tiny", "--data", "parts", "--out", out, "--count", "3", "--seed", seed];
+        let args = [
+            "synth",
+            &pnas,
+            "--detector",
+            "pnas3d_tiny",
+            "--data",
+            "parts",
+            "--out",
+            out,
+            "--count",
+            "3",
+            "--seed",
+            seed,
+        ];
         let ran = scratch.uadc(&args);
         assert_eq!(ran.code, 0, "{ran:?}");
     };
@@ -76,10 +90,12 @@ fn synthesisers_make_data_sets_that_are_read_again() {
     let marks = String::from_utf8(bytes(&scratch.path("a/ground_truth/synth/001_mask.txt"))).unwrap();
     let marks: Vec<u8> = marks.lines().map(|l| l.parse().unwrap()).collect();
     assert!(marks.contains(&1) && marks.contains(&0) && cloud.marks == Some(marks));
-    let again = scratch.uadc(&["synth", &pnas, "--detector", "pnas3d_tiny", "--data", "parts", "--out", "a", "--count", "1"]);
+    let again =
+        scratch.uadc(&["synth", &pnas, "--detector", "pnas3d_tiny", "--data", "parts", "--out", "a", "--count", "1"]);
     assert!(again.code == 1 && again.err.contains("exists already"), "{again:?}");
     // Any spec with a synthesiser, whatever its samples are.
-    let ran = scratch.uadc(&["new", "--data", "cloth", "--classes", "1", "--size", "32", "--train", "2", "--test", "0"]);
+    let ran =
+        scratch.uadc(&["new", "--data", "cloth", "--classes", "1", "--size", "32", "--train", "2", "--test", "0"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let args = ["synth", &spec("draem"), "--set", "size=32", "--data", "cloth", "--out", "d", "--count", "2"];
     let ran = scratch.uadc(&args);
@@ -118,12 +134,21 @@ fn broken_clouds_are_named_and_the_others_are_scored() {
     std::fs::write(scratch.path("few.xyz"), "0 0 0\n1 1 1\n").unwrap();
     std::fs::write(scratch.path("none.ply"), "ply\nformat ascii 1.0\nend_header\n").unwrap();
     std::fs::write(scratch.path("empty.pcd"), "").unwrap();
-    std::fs::write(scratch.path("huge.pcd"), "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 4000000000\nHEIGHT 9\nDATA binary\n").unwrap();
+    std::fs::write(
+        scratch.path("huge.pcd"),
+        "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 4000000000\nHEIGHT 9\nDATA binary\n",
+    )
+    .unwrap();
     let files = ["cut.ply", "few.xyz", "none.ply", "empty.pcd", "huge.pcd"];
     let ran = scratch.uadc(&[&["run", "b.uadx"][..], &files, &["parts/knob/test/good/000.ply"]].concat());
     assert_eq!(ran.code, 1, "{ran:?}");
-    for said in ["cut.ply: ends in", "few.xyz: has 2 points, 512", "no element `vertex`", "empty.pcd: is empty", "36000000000"] {
-        assert!(ran.err.contains(said) || said == "36000000000" && ran.err.contains("4000000000 x 9"), "{said} in {ran:?}");
+    for said in
+        ["cut.ply: ends in", "few.xyz: has 2 points, 512", "no element `vertex`", "empty.pcd: is empty", "36000000000"]
+    {
+        assert!(
+            ran.err.contains(said) || said == "36000000000" && ran.err.contains("4000000000 x 9"),
+            "{said} in {ran:?}"
+        );
     }
     assert!(ran.out.contains("000.ply"), "{ran:?}");
 }

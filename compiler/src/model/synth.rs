@@ -45,7 +45,11 @@ impl Filler {
     /// The text of a call with another value for one hyper-parameter. A single number for a list is a list of one.
     pub fn with(&self, name: &str, value: &str) -> Option<String> {
         let place = self.hyper.iter().position(|h| h.0 == name)?;
-        let value = if self.hyper[place].1 && !value.trim_start().starts_with('[') { format!("[{value}]") } else { value.to_owned() };
+        let value = if self.hyper[place].1 && !value.trim_start().starts_with('[') {
+            format!("[{value}]")
+        } else {
+            value.to_owned()
+        };
         let kept = self.given.iter().enumerate().filter(|(k, (n, _))| match n {
             Some(n) => n != name,
             None => *k != place,
@@ -117,7 +121,12 @@ impl<'a> Ev<'a> {
     }
 
     /// The results of a slot of this type and the input that it takes, if it is a synthesiser.
-    fn synthesises(&mut self, ty: &'a Type, body: &'a [Stmt], module: usize) -> Option<(&'a [(Option<Name>, Type)], &'a Name)> {
+    fn synthesises(
+        &mut self,
+        ty: &'a Type,
+        body: &'a [Stmt],
+        module: usize,
+    ) -> Option<(&'a [(Option<Name>, Type)], &'a Name)> {
         let (mut ty, mut module) = (ty, module);
         for _ in 0..32 {
             let TypeKind::Name(n) = &ty.kind else { break };

@@ -62,7 +62,8 @@ pub fn truth(path: &Path, of: &Cloud) -> Result<Mask, ReadError> {
     if image {
         let mask = Mask::read(path)?;
         if (mask.height, mask.width) != (height, width) {
-            let told = format!("the mask has {} x {} pixels, its cloud {width} x {height} points", mask.width, mask.height);
+            let told =
+                format!("the mask has {} x {} pixels, its cloud {width} x {height} points", mask.width, mask.height);
             return Err(ReadError::new(path, told));
         }
         return Ok(mask);

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, RgbImage};
 
-use super::cloud::write::{Written, ply};
-use super::solid::{self, Flaw};
 use super::ReadError;
+use super::cloud::write::{Written, ply};
 use super::defect::{Defect, picture};
+use super::solid::{self, Flaw};
 use super::texture::{Surface, class_name, mix};
 
 /// How many pictures of what.

@@ -244,7 +244,8 @@ impl Gathered {
         let threads = args.engine.threads.map_or_else(default_threads, usize::from);
         let pixels = if pixels.pixels() > 0 { Some(pixels.measure(args.limit, threads).map_err(fault)?) } else { None };
         let beside = self.beside;
-        let regions = |p: Measured| if beside { p } else { Measured { aupro: None, regions: 0, pro: Default::default(), ..p } };
+        let regions =
+            |p: Measured| if beside { p } else { Measured { aupro: None, regions: 0, pro: Default::default(), ..p } };
         Ok((sample, pixels.filter(|p| p.anomalous > 0).map(regions)))
     }
 

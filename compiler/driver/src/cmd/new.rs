@@ -34,7 +34,8 @@ fn data(args: &New, folder: &Path) -> Done {
     progress.finish();
     written.map_err(Failure::input)?;
     let look = Look::stderr();
-    let (all, classes) = (count(recipe.pictures() as usize, if args.of == Drawn::Clouds { "cloud" } else { "picture" }), recipe.classes);
+    let (all, classes) =
+        (count(recipe.pictures() as usize, if args.of == Drawn::Clouds { "cloud" } else { "picture" }), recipe.classes);
     let of = if classes == 1 { "class" } else { "classes" };
     err(&format!("{} {all} of {classes} {of} in {}\n", look.bold("wrote"), folder.display()));
     Ok(())

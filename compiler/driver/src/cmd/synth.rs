@@ -47,11 +47,7 @@ pub fn run(args: &Synth) -> Done {
         return Err(Failure::input(format!("{} has no normal samples", set.path.display())));
     }
     std::fs::create_dir_all(&args.out).map_err(|e| Failure::file("create", &args.out, e))?;
-    if args.sweep.is_empty() {
-        samples(args, &mut maker, &set, &normal)
-    } else {
-        sweep(args, &maker, &set, normal[0])
-    }
+    if args.sweep.is_empty() { samples(args, &mut maker, &set, &normal) } else { sweep(args, &maker, &set, normal[0]) }
 }
 
 /// A synthesiser, ready to be called.
@@ -67,7 +63,10 @@ impl Maker {
         let input = compiled.model.inputs.iter().find(|i| i.name == info.input);
         let input = input.ok_or_else(|| Failure::input(format!("`{}` does not look at its sample", info.slot)))?;
         let kind = Kind::of(&input.source).filter(|k| matches!(k, Kind::Image | Kind::Cloud)).ok_or_else(|| {
-            Failure::input(format!("the input `{}` comes from `{}`; synth writes images and clouds", input.name, input.source))
+            Failure::input(format!(
+                "the input `{}` comes from `{}`; synth writes images and clouds",
+                input.name, input.source
+            ))
         })?;
         let steps: Vec<_> = input.pipeline.iter().map(build::step).collect();
         let pipeline = kind.pipeline(steps.iter().map(|s| s.call())).map_err(Failure::input)?;
@@ -98,7 +97,10 @@ impl Maker {
             let get = |name: &str| results.get(name).and_then(Tensor::as_f32).unwrap_or_default();
             let made = Made::new(self.pipeline.kind(), &shape, &before, get("sample"), get("mask"));
             let made = made.ok_or_else(|| {
-                let what = format!("`{}` does not give a sample of the size of `{}` and a mask", self.info.slot, self.info.input);
+                let what = format!(
+                    "`{}` does not give a sample of the size of `{}` and a mask",
+                    self.info.slot, self.info.input
+                );
                 Failure::input(what)
             })?;
             let some = made.share() > 0.0;
@@ -154,10 +156,10 @@ fn samples(args: &Synth, maker: &mut Maker, set: &Dataset, normal: &[usize]) -> 
     progress.finish();
     let cells = [Cell::Before, Cell::After, Cell::Marked];
     let sheet = Sheet {
-        title: format!("{slot} of {}: what it makes of normal samples", args.spec.display()),
+        title: format!("{slot} of {}: what it makes of normal samples", short(&args.spec.display().to_string())),
         columns: ["normal", "synthetic", "changed"].map(str::to_owned).to_vec(),
         rows: shown.iter().map(|(name, _)| short(name)).collect(),
-        cells: shown.iter().map(|(_, m)| cells.iter().map(|c| m.cell(*c, CELL)).collect()).collect(),
+        cells: shown.iter().map(|(_, m)| cells.iter().map(|c| m.cell(*c, &m.view(), CELL)).collect()).collect(),
     };
     let file = args.out.join("sheet.png");
     picture(&sheet, &file)?;
@@ -194,8 +196,11 @@ fn with(choice: &Choice, info: &SynthInfo, name: &str, value: &str) -> Done<Choi
     } else {
         let filler = info.filler.as_ref();
         let call = filler.and_then(|f| f.with(name, value)).ok_or_else(|| {
-            let known: Vec<&str> =
-                filler.iter().flat_map(|f| f.hyper.iter().map(|h| h.0.as_str())).chain(params.iter().map(String::as_str)).collect();
+            let known: Vec<&str> = filler
+                .iter()
+                .flat_map(|f| f.hyper.iter().map(|h| h.0.as_str()))
+                .chain(params.iter().map(String::as_str))
+                .collect();
             let help = uad_compiler::diag::nearest::did_you_mean(name, known.iter().copied())
                 .unwrap_or_else(|| format!("there are {}", known.join(", ")));
             Failure::input(format!("nothing is called `{name}` that `{}` could be swept over", info.slot)).help(help)
@@ -234,18 +239,22 @@ fn sweep(args: &Synth, first: &Maker, set: &Dataset, sample: usize) -> Done {
                     choice = with(&choice, &info, name, v)?;
                     info = compiled::synth(&args.spec, &choice, args.slot.as_deref())?.1;
                 }
-                line.push(Maker::new(args, &choice)?.make(&value, args.seed, 0)?.cell(Cell::Marked, CELL));
+                line.push(Maker::new(args, &choice)?.make(&value, args.seed, 0)?);
                 progress.advance(1);
             }
             cells.push(line);
         }
+        // All from the side on which most was changed.
+        let most = cells.iter().flatten().max_by(|a, b| a.share().total_cmp(&b.share()));
+        let Some(view) = most.map(Made::view) else { continue };
+        let drawn = |line: &Vec<Made>| line.iter().map(|m| m.cell(Cell::Marked, &view, CELL)).collect();
         let said = |name: &str, v: &str| if name.is_empty() { String::new() } else { format!("{name} {v}") };
         let rest = if sheets.0.is_empty() { String::new() } else { format!(", {} {page}", sheets.0) };
         let sheet = Sheet {
             title: format!("{} of {}{rest}", first.info.slot, short(&set.samples[sample].name)),
             columns: columns.1.iter().map(|v| said(&columns.0, v)).collect(),
             rows: if rows.0.is_empty() { Vec::new() } else { rows.1.iter().map(|v| said(&rows.0, v)).collect() },
-            cells,
+            cells: cells.iter().map(drawn).collect(),
         };
         let name = if sheets.0.is_empty() { "sweep.png".to_owned() } else { format!("sweep_{}_{page}.png", sheets.0) };
         let file = args.out.join(name);

@@ -131,7 +131,8 @@ fn fields(header: &Header) -> Result<(Vec<Field>, usize), String> {
     let (mut fields, mut offset, mut values) = (Vec::with_capacity(n), 0, 0);
     for (k, (kind, size)) in header.types.iter().zip(&header.sizes).enumerate() {
         let known = Kind::of_pcd(kind, *size);
-        let kind = known.ok_or_else(|| format!("the field {} of type {} is not known", k + 1, shown(kind.as_bytes())))?;
+        let kind =
+            known.ok_or_else(|| format!("the field {} of type {} is not known", k + 1, shown(kind.as_bytes())))?;
         let count = header.counts.get(k).copied().unwrap_or(1);
         if count > 1 << 16 {
             return Err(format!("the field {} has {count} values in a point", k + 1));

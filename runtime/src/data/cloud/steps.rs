@@ -163,8 +163,7 @@ fn random(have: usize, count: usize, seed: u64) -> Vec<usize> {
 /// Begins with the point that is farthest from the middle; of equals the first.
 fn farthest(points: &[[f32; 3]], count: usize) -> Vec<usize> {
     let n = points.len().max(1) as f64;
-    let mean: [f32; 3] =
-        std::array::from_fn(|k| (points.iter().map(|p| f64::from(p[k])).sum::<f64>() / n) as f32);
+    let mean: [f32; 3] = std::array::from_fn(|k| (points.iter().map(|p| f64::from(p[k])).sum::<f64>() / n) as f32);
     let between = |a: &[f32; 3], b: &[f32; 3]| (0..3).map(|k| (a[k] - b[k]) * (a[k] - b[k])).sum::<f32>();
     let mut near: Vec<f32> = points.iter().map(|p| between(p, &mean)).collect();
     let mut keep = Vec::with_capacity(count);
@@ -264,7 +263,8 @@ mod tests {
 
     #[test]
     fn faces_give_points_by_area() {
-        let points = vec![[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0], [3.0, 0.0, 9.0], [0.0, 1.0, 9.0]];
+        let points =
+            vec![[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0], [3.0, 0.0, 9.0], [0.0, 1.0, 9.0]];
         let c = Cloud { points, faces: vec![[0, 1, 2], [3, 4, 5]], ..Cloud::default() };
         let taken = prepare(&c, &[Step::Surface { count: 4000, seed: 3 }]).unwrap();
         let far = taken.points.iter().filter(|p| p[2] > 5.0).count();

@@ -65,7 +65,9 @@ pub fn parse(bytes: &[u8]) -> Result<Cloud, String> {
             }
             continue;
         }
-        let own = if let Some(known) = &columns { known } else {
+        let own = if let Some(known) = &columns {
+            known
+        } else {
             let all = words(line).take(1024).count();
             let first = words(line).next().unwrap_or_default();
             if word(first).is_none() {
