@@ -106,6 +106,9 @@ pub struct Engine {
     /// Worker threads; default: one per core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Compiled code for a GPU, which `build --target cuda` made: F.uadx.cuda; without it code is compiled at its first use
+    #[arg(long, value_name = "FILE")]
+    pub code: Option<PathBuf>,
 }
 
 /// Where to run.
@@ -114,9 +117,9 @@ pub enum DeviceName {
     /// Compiled kernels on this processor
     #[default]
     Cpu,
-    /// The best that is there: in this version, the processor
+    /// A GPU if there is one and it can be used, else the processor
     Auto,
-    /// A GPU (not in this version)
+    /// A GPU of NVIDIA
     Cuda,
     /// The interpreter that defines what a plan means: f64, slow
     Reference,
@@ -203,10 +206,20 @@ pub struct Fmt {
 pub enum Target {
     /// Processors
     Cpu,
-    /// GPUs (not in this version)
+    /// GPUs too: compiled code goes to a file beside the bundle, F.uadx.cuda
     Cuda,
-    /// Both (not in this version)
+    /// The same
     All,
+}
+
+/// `sm_80`, `sm_90a`.
+fn architecture(text: &str) -> Result<String, String> {
+    let number = text.strip_prefix("sm_").map(|n| n.trim_end_matches('a')).and_then(|n| n.parse::<u32>().ok());
+    match number {
+        Some(80..) => Ok(text.to_owned()),
+        Some(_) => Err("sm_80 is the oldest architecture".to_owned()),
+        None => Err("an architecture is written sm_80".to_owned()),
+    }
 }
 
 /// `uadc build`
@@ -225,6 +238,12 @@ pub struct Build {
     /// What the bundle is to run on; it holds no machine code, so one file runs on all
     #[arg(long, value_enum, default_value_t = Target::Cpu)]
     pub target: Target,
+    /// Architectures of GPUs that code is compiled for
+    #[arg(long, value_name = "sm_NN", value_delimiter = ',', default_values = ["sm_80", "sm_90"], value_parser = architecture)]
+    pub arch: Vec<String>,
+    /// Sizes of batches that code is compiled for
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1u32], value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Vec<u32>,
     /// The bundle to write; default: the detector's name with .uadx
     #[arg(short, long, value_name = "F.uadx", conflicts_with = "exe")]
     pub output: Option<PathBuf>,
@@ -246,8 +265,10 @@ pub enum Form {
     Plan,
     /// Code generator's input for the CPU
     Clif,
-    /// CUDA C++ (not in this version)
+    /// CUDA C++ for a batch of one
     Cuda,
+    /// What is launched on a GPU, with operations and bytes computed from the plan
+    Launches,
     /// Graph in the DOT language
     Dot,
     /// Picture of the graph

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::cloud::{self, Cloud};
 use super::image::{self, RgbImage};
 use super::mask::Mask;
+use super::signal::{self, Signal};
 use super::{ReadError, cloud_file, covered, pipeline};
 use crate::heatmap::{Over, OwnMap, WHOLE};
 
@@ -20,11 +21,13 @@ pub enum Kind {
     Image,
     /// Points in space.
     Cloud,
+    /// Channels over time.
+    Signal,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 2] = [Kind::Image, Kind::Cloud];
+    pub const ALL: [Kind; 3] = [Kind::Image, Kind::Cloud, Kind::Signal];
 
     /// The kind whose samples this source of the language gives.
     pub fn of(source: &str) -> Option<Kind> {
@@ -36,6 +39,7 @@ impl Kind {
         match self {
             Kind::Image => "rgb",
             Kind::Cloud => "cloud",
+            Kind::Signal => "signal",
         }
     }
 
@@ -44,6 +48,7 @@ impl Kind {
         match self {
             Kind::Image => "image",
             Kind::Cloud => "cloud",
+            Kind::Signal => "signal",
         }
     }
 
@@ -52,6 +57,7 @@ impl Kind {
         match self {
             Kind::Image => "pixel",
             Kind::Cloud => "point",
+            Kind::Signal => "point",
         }
     }
 
@@ -60,6 +66,7 @@ impl Kind {
         match self {
             Kind::Image => &image::ENDINGS,
             Kind::Cloud => &cloud::ENDINGS,
+            Kind::Signal => &signal::ENDINGS,
         }
     }
 
@@ -68,6 +75,7 @@ impl Kind {
         match self {
             Kind::Image => &image::ENDINGS,
             Kind::Cloud => &cloud::MASK_ENDINGS,
+            Kind::Signal => &signal::MASK_ENDINGS,
         }
     }
 
@@ -80,6 +88,10 @@ impl Kind {
     pub fn pipeline<'s>(self, steps: impl IntoIterator<Item = (&'s str, Vec<f64>)>) -> Result<Pipeline, String> {
         let mut steps = steps.into_iter();
         Ok(match self {
+            Kind::Signal => Pipeline::Signal(steps.try_fold(Vec::new(), |mut all, (name, args)| {
+                all.extend(signal::steps::Step::new(name, &args)?);
+                Ok::<_, String>(all)
+            })?),
             Kind::Image => Pipeline::Image(steps.try_fold(Vec::new(), |mut all, (name, args)| {
                 all.push(pipeline::Step::new(name, &args)?);
                 Ok::<_, String>(all)
@@ -98,13 +110,15 @@ pub enum Raw {
     Image(RgbImage),
     /// Points in space.
     Cloud(Cloud),
+    /// Channels over time.
+    Signal(Signal),
 }
 
 impl Raw {
     /// Do the values of its map lie in rows and columns, so that they have regions?
     pub fn has_neighbours(&self) -> bool {
         match self {
-            Raw::Image(_) => true,
+            Raw::Image(_) | Raw::Signal(_) => true,
             Raw::Cloud(cloud) => cloud.grid.is_some(),
         }
     }
@@ -117,6 +131,8 @@ pub enum Pipeline {
     Image(Vec<pipeline::Step>),
     /// Of points.
     Cloud(Vec<cloud::steps::Step>),
+    /// Of signals.
+    Signal(Vec<signal::steps::Step>),
 }
 
 /// One input's part of one sample.
@@ -136,6 +152,7 @@ impl Pipeline {
         match self {
             Pipeline::Image(_) => Kind::Image,
             Pipeline::Cloud(_) => Kind::Cloud,
+            Pipeline::Signal(_) => Kind::Signal,
         }
     }
 
@@ -144,6 +161,7 @@ impl Pipeline {
         match self {
             Pipeline::Image(_) => image::read(path).map(Raw::Image),
             Pipeline::Cloud(_) => cloud_file::read(path).map(Raw::Cloud),
+            Pipeline::Signal(_) => signal::read(path).map(Raw::Signal),
         }
     }
 
@@ -154,6 +172,10 @@ impl Pipeline {
             (Pipeline::Cloud(steps), Raw::Cloud(cloud)) => {
                 let taken = cloud::steps::prepare(cloud, steps).map_err(|e| ReadError::new(path, e))?;
                 Value::Tensor(vec![taken.points.len(), 3], taken.points.into_flattened())
+            }
+            (Pipeline::Signal(steps), Raw::Signal(s)) => {
+                let made = signal::steps::prepare(s, steps).map_err(|e| ReadError::new(path, e))?;
+                Value::Tensor(made.0, made.1)
             }
             _ => return Err(self.other(path)),
         })
@@ -169,6 +191,7 @@ impl Pipeline {
         match (self, raw) {
             (Pipeline::Image(_), Raw::Image(picture)) => Mask::of_picture(path, picture),
             (Pipeline::Cloud(_), Raw::Cloud(cloud)) => cloud_file::truth(path, cloud),
+            (Pipeline::Signal(_), Raw::Signal(s)) => signal::truth(path, s),
             _ => Err(self.other(path)),
         }
     }
@@ -179,6 +202,9 @@ impl Pipeline {
             (Pipeline::Image(steps), Raw::Image(picture)) => Ok(Mask::of_picture(path, picture)?.prepare(steps)),
             // Maps of clouds are brought to the points of the file.
             (Pipeline::Cloud(_), Raw::Cloud(cloud)) => cloud_file::truth(path, cloud),
+            (Pipeline::Signal(steps), Raw::Signal(s)) => {
+                Ok(signal::steps::mask(&signal::truth(path, s)?, s.rate, steps))
+            }
             _ => Err(self.other(path)),
         }
     }
@@ -190,7 +216,10 @@ impl Pipeline {
                 Mask::clear(p.height() as usize, p.width() as usize).prepare(steps)
             }
             (_, Raw::Cloud(cloud)) => cloud_file::clear(cloud),
-            (Pipeline::Cloud(_), Raw::Image(_)) => Mask::clear(0, 0),
+            (Pipeline::Signal(steps), Raw::Signal(s)) => {
+                signal::steps::mask(&Mask::clear(s.values.len(), s.len()), s.rate, steps)
+            }
+            _ => Mask::clear(0, 0),
         }
     }
 
@@ -199,6 +228,7 @@ impl Pipeline {
         let over: Over = match (self, raw) {
             (Pipeline::Image(steps), Raw::Image(p)) => covered::covered((p.height(), p.width()), steps),
             (Pipeline::Cloud(steps), Raw::Cloud(cloud)) => return cloud_file::spread(cloud, steps, &values),
+            (Pipeline::Signal(steps), Raw::Signal(s)) => signal::steps::covered(s, steps),
             _ => WHOLE,
         };
         OwnMap { height, width, values, over }

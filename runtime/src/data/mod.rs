@@ -20,6 +20,7 @@ pub mod procedural;
 pub mod resize;
 pub mod sample;
 pub mod set;
+pub mod signal;
 pub mod solid;
 pub mod texture;
 

@@ -4,7 +4,6 @@
 //! Imports: charts of the parent module.
 
 use base64::Engine;
-use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -12,7 +11,7 @@ use super::charts::{self, Of};
 use super::{Case, Class, Report, Why};
 use crate::data::kind::Kind;
 use crate::metrics::{Measured, mean};
-use crate::show::Panel;
+use crate::show::{Drawing, Panel};
 
 /// Of the JPEGs.
 const QUALITY: u8 = 84;
@@ -253,17 +252,24 @@ fn chart(title: &str, words: &str, svg: &str, key: Markup) -> Markup {
     }
 }
 
-/// A picture that stands in the page itself.
-fn uri(picture: &RgbImage) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
-    picture.write_with_encoder(encoder).map_err(|e| format!("cannot encode a picture: {e}"))?;
-    Ok(format!("data:image/jpeg;base64,{}", base64::engine::general_purpose::STANDARD.encode(bytes)))
+/// A drawing that stands in the page itself.
+fn uri(drawn: &Drawing) -> Result<String, String> {
+    let encoded = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    match drawn {
+        Drawing::Picture(picture) => {
+            let mut bytes = Vec::new();
+            let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
+            picture.write_with_encoder(encoder).map_err(|e| format!("cannot encode a picture: {e}"))?;
+            Ok(format!("data:image/jpeg;base64,{}", encoded(&bytes)))
+        }
+        Drawing::Svg(text) => Ok(format!("data:image/svg+xml;base64,{}", encoded(text.as_bytes()))),
+    }
 }
 
 fn case(c: &Class, k: &Case) -> Result<Markup, String> {
-    let panel = |(what, p): &Panel| Ok((*what, uri(p)?, p.dimensions()));
-    let panels: Vec<(&str, String, (u32, u32))> = k.panels.iter().map(panel).collect::<Result<_, String>>()?;
+    let panel = |(what, drawn): &Panel| Ok((*what, uri(drawn)?));
+    let panels: Vec<(&str, String)> = k.panels.iter().map(panel).collect::<Result<_, String>>()?;
+    let strip = if panels.len() == 1 { "strip wide" } else { "strip" };
     let normal = k.why == Why::Alarming;
     let tag = c.boundary.map(|b| match (b.anomalous(k.score), normal) {
         (true, true) => ("bad", "false alarm"),
@@ -281,10 +287,10 @@ fn case(c: &Class, k: &Case) -> Result<Markup, String> {
                 @if let Some((class, text)) = tag { span class={ "tag " (class) } { (text) } }
                 code { (k.name) }
             }
-            div.strip {
-                @for (what, uri, size) in &panels {
+            div class=(strip) {
+                @for (what, uri) in &panels {
                     figure {
-                        img src=(uri) alt=(words(what)) width=(size.0) height=(size.1) decoding="async";
+                        img src=(uri) alt=(words(what)) decoding="async";
                         figcaption { (what) }
                     }
                 }
@@ -318,7 +324,7 @@ mod tests {
             name: "test/<b>\"quoted\"/0.png".to_owned(),
             kind: "a & b".to_owned(),
             score,
-            panels: show::panels(&Raw::Image(RgbImage::new(4, 4)), Some(&map), Some(&mask), &look),
+            panels: show::panels(&Raw::Image(image::RgbImage::new(4, 4)), Some(&map), Some(&mask), &look),
         };
         let class = Class {
             name: "one".to_owned(),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use image::RgbImage;
 
 use super::relief::{self, CLAY, View};
-use super::{Failed, Look, Panel, Written};
+use super::{Drawing, Failed, Look, Panel, Written};
 use crate::data::cloud::Cloud;
 use crate::data::cloud::write::{self, ply};
 use crate::data::mask::Mask;
@@ -65,7 +65,7 @@ fn view(cloud: &Cloud, map: Option<&OwnMap>, mask: Option<&Mask>) -> View {
 /// Panels of a report.
 pub fn panels(cloud: &Cloud, map: Option<&OwnMap>, mask: Option<&Mask>, look: &Look) -> Vec<Panel> {
     let view = view(cloud, map, mask);
-    let draw = |colours: &[[f32; 3]]| relief::draw(&cloud.points, colours, &view, PANEL);
+    let draw = |colours: &[[f32; 3]]| Drawing::Picture(relief::draw(&cloud.points, colours, &view, PANEL));
     let count = cloud.points.len();
     let mut panels: Vec<Panel> = vec![("input", draw(&vec![CLAY; count]))];
     panels.extend(mask.map(|m| ("truth", draw(&marked(count, |n| at(m, n), TRUE)))));

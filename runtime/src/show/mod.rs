@@ -9,6 +9,7 @@ pub mod made;
 mod picture;
 pub mod relief;
 pub mod sheet;
+mod signal;
 
 use std::path::PathBuf;
 
@@ -27,8 +28,17 @@ pub struct Look {
     pub threshold: Option<f32>,
 }
 
-/// A picture and what it shows.
-pub type Panel = (&'static str, RgbImage);
+/// A drawing, of pixels or of lines.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Drawing {
+    /// Pixels.
+    Picture(RgbImage),
+    /// The text of an SVG.
+    Svg(String),
+}
+
+/// A drawing and what it shows.
+pub type Panel = (&'static str, Drawing);
 /// Files that were written, each by the name of its field in what is told of a sample.
 pub type Written = Vec<(&'static str, PathBuf)>;
 /// A file that could not be written, and why.
@@ -39,6 +49,7 @@ pub fn panels(raw: &Raw, map: Option<&OwnMap>, mask: Option<&Mask>, look: &Look)
     match raw {
         Raw::Image(picture) => picture::panels(picture, map, mask, look),
         Raw::Cloud(cloud) => cloud::panels(cloud, map, mask, look),
+        Raw::Signal(signal) => signal::panels(signal, map, mask, look),
     }
 }
 
@@ -47,5 +58,6 @@ pub fn write(raw: &Raw, map: &OwnMap, look: &Look, to: impl Fn(&str) -> PathBuf)
     match raw {
         Raw::Image(picture) => picture::write(picture, map, look, to),
         Raw::Cloud(cloud) => cloud::write(cloud, map, look, to),
+        Raw::Signal(signal) => signal::write(signal, map, look, to),
     }
 }

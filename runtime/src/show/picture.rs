@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
-use super::{Failed, Look, Panel, Written};
+use super::{Drawing, Failed, Look, Panel, Written};
 use crate::data::mask::Mask;
 use crate::heatmap::{self, Map, OwnMap, write_png};
 
@@ -24,11 +24,12 @@ const FOUND: Rgb<u8> = Rgb([255, 255, 255]);
 /// Panels of a report.
 pub fn panels(picture: &RgbImage, map: Option<&OwnMap>, mask: Option<&Mask>, look: &Look) -> Vec<Panel> {
     let small = small(picture);
-    let mut panels: Vec<Panel> = vec![("input", small.clone())];
-    panels.extend(mask.map(|m| ("truth", truth(&small, m))));
+    let mut panels: Vec<Panel> = vec![("input", Drawing::Picture(small.clone()))];
+    panels.extend(mask.map(|m| ("truth", Drawing::Picture(truth(&small, m)))));
     if let Some(map) = map.map(OwnMap::map) {
-        panels.push(("heat map", heatmap::colours(small.dimensions(), &map, look.range)));
-        panels.push(("overlay", overlay(&small, &map, look.range, look.threshold)));
+        let heat = heatmap::colours(small.dimensions(), &map, look.range);
+        panels.push(("heat map", Drawing::Picture(heat)));
+        panels.push(("overlay", Drawing::Picture(overlay(&small, &map, look.range, look.threshold))));
     }
     panels
 }
