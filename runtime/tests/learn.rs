@@ -176,7 +176,7 @@ impl Home {
     }
 
     fn job(&self, stages: Vec<Stage>, resume: bool) -> Job {
-        let options = Options { validation: 0.3, calibration: 0.0 };
+        let options = Options { validation: 0.3, ..Options::default() };
         let set = Dataset::open(&self.0.join("data"), &options).unwrap();
         let take = Take { input: "image".into(), source: Source::File(Pipeline::Image(vec![Step::Resize(2, 2)])) };
         let samples = Arc::new(Samples::new(Arc::new(set), vec![take], 100));

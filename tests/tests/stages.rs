@@ -162,6 +162,48 @@ fn a_step_is_the_same_on_the_reference() {
     assert!(far < 1e-3, "{at}");
 }
 
+#[test]
+fn rounds_that_are_run_again_keep_less() {
+    let text = "use data.tensor
+use norms.square
+use optim.sgd
+detector case {
+  input x: f32[b, 64] from tensor
+  weight w: f32[64] = normal(0, 0.1)
+  iterate j in 0..103 with y = x { y <- y + 0.02 * tanh(y * w + 0.01 * cast(j, f32)) }
+  let loss = mean(square(y)) + 0.1 * mean(square(w))
+  stage train {
+    minimise loss with sgd(lr: 0.1)
+    batch: 16,  rematerialise: REMATERIALISE
+  }
+  score { sample = sum(square(y), axis: 1) }
+}
+";
+    let calls: Vec<Tensors> = (0..3)
+        .map(|s| {
+            let mut inputs = reserved(s, 3, 0, 1);
+            inputs.insert("x".into(), noise(s as u64, &[16, 64]));
+            inputs
+        })
+        .collect();
+    let mut runs = Vec::new();
+    for on in ["false", "true"] {
+        let mut l = learner(&text.replace("REMATERIALISE", on), &Choice::default());
+        let arena = l.bound("train", &calls[0]).expect("a step").arena;
+        let reference: Vec<Tensors> =
+            calls.iter().map(|c| l.reference("train", c, Draw::default()).expect("a step")).collect();
+        let weights = l.stored.clone();
+        l.init().expect("init");
+        let outs = l.computed("train", &calls, 2).expect("steps");
+        let (far, at) = farthest(&l.stored, &weights);
+        assert!(far < 1e-5 && reference[2]["loss"] != outs[0]["loss"], "{at}");
+        runs.push((arena, l.stored));
+    }
+    let (far, at) = farthest(&runs[0].1, &runs[1].1);
+    assert!(far < 1e-6, "{at}");
+    assert!(runs[1].0 * 3 < runs[0].0, "{} to {} bytes", runs[0].0, runs[1].0);
+}
+
 /// Three batches of two.
 fn batches(of: &Tensor) -> Vec<Tensors> {
     let (shape, values) = (of.shape().to_vec(), of.iter().collect::<Vec<_>>());

@@ -9,7 +9,7 @@ use std::path::Path;
 use uad_compiler::compile::{self, CompileOptions};
 use uad_compiler::diag::{Diagnostic, Severity};
 use uad_compiler::graph::Graph;
-use uad_compiler::model::{self, Model, Static};
+use uad_compiler::model::{self, Model, Static, SynthInfo};
 use uad_compiler::source::{Files, Loader};
 use uad_plan::{DType, Dim, Plan, Stored, Verified};
 use uad_runtime::bundle::Bundle;
@@ -80,6 +80,20 @@ fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, fe
 pub fn check(spec: &Path, choice: &Choice, feed: Feed) -> Done<Compiled> {
     let checked = look_at(spec, choice, feed)?;
     show(checked)
+}
+
+/// The synthesiser of a spec's detector, and nothing else of it.
+pub fn synth(spec: &Path, choice: &Choice, slot: Option<&str>) -> Done<(Compiled, SynthInfo)> {
+    set_once(choice)?;
+    let (text, name) = (source::read(spec)?, spec.display().to_string());
+    let mut files = Files::one(&name, text);
+    let given = model::Choice { detector: choice.detector.clone(), set: choice.set.clone(), feed: Feed::new() };
+    let (made, found) = model::elaborate_synth(&mut files, &source::folder(spec), &name, &given, slot);
+    let checked = |model| Checked { files, model, found };
+    match made {
+        Some((model, info)) => Ok((show(checked(Some(model)))?, info)),
+        None => Err(show(checked(None)).err().unwrap_or(Failure::Reported)),
+    }
 }
 
 fn show(checked: Checked) -> Done<Compiled> {

@@ -30,6 +30,7 @@ mod shaped;
 mod stacks;
 mod stage;
 mod states;
+mod synth;
 mod tell;
 mod train;
 mod types;
@@ -51,6 +52,7 @@ pub(crate) use stacks::on_deep_stacks;
 
 pub use info::*;
 pub use stage::pattern_matches;
+pub use synth::{Filler, SYNTH, SynthInfo};
 
 use emit::Level;
 use modules::Module;
@@ -286,6 +288,31 @@ pub fn elaborate(
     out.sort_by_key(|d| (d.labels.first().map(|l| (l.place.file, l.place.span.start)), d.code));
     let failed = out.iter().any(|d| d.severity == Severity::Error);
     (model.filter(|_| !failed), out)
+}
+
+/// Elaborates the synthesiser of a detector, and nothing else of it: the slot of this name, or the first that is one.
+pub fn elaborate_synth(
+    files: &mut Files,
+    loader: &dyn Loader,
+    root_path: &str,
+    choice: &Choice,
+    slot: Option<&str>,
+) -> (Option<(Model, SynthInfo)>, Vec<Diagnostic>) {
+    let program = Program::read(files, loader, root_path, &choice.set);
+    let Some(detector) = choice.detector.as_deref().or(program.main()) else { return (None, program.found) };
+    let mut done = on_deep_stacks(1, |_| {
+        let mut ev = evaluator(&program, choice, detector);
+        let info = ev.synth_entry(slot);
+        let (model, _) = ev.model(None);
+        let mut found = ev.close();
+        tell::without_consequences(&mut found, &program);
+        (model.zip(info), found)
+    });
+    let (made, more) = done.pop().flatten().unwrap_or_else(|| (None, no_room().1));
+    let mut out = program.found;
+    out.extend(more);
+    let failed = out.iter().any(|d| d.severity == Severity::Error);
+    (made.filter(|_| !failed), out)
 }
 
 /// What there is to say where the machine gave no thread, or the evaluator broke off.

@@ -10,12 +10,12 @@ use std::rc::Rc;
 use uad_plan::{DType, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
-use crate::grad::{NoGradient, Why, gradients};
+use crate::grad::{NoGradient, Why, gradients, segment};
 use crate::graph::{Graph, NodeId, Op, TensorType};
 
 use super::stage::pattern_matches;
 use super::value::{Arg, Bad, FnValue, Func, Instance, Kind, Owner, R, Tensor, Value};
-use super::{Ev, GroupInfo, Minimise, StageInfo};
+use super::{Ev, GroupInfo, Minimise, StageInfo, Static};
 
 /// A loss that waits for the stage's settings.
 pub(super) struct Training<'a> {
@@ -94,6 +94,10 @@ impl<'a> Ev<'a> {
     ) -> R<()> {
         let wrt: Vec<NodeId> = trained.iter().map(|t| t.1).collect();
         let level = &mut self.levels[0];
+        if info.settings.iter().any(|s| s.0 == "rematerialise" && s.1 == Static::Bool(true)) {
+            // cannot fail: the rounds are those that were typed.
+            let _ = segment(&mut level.graph);
+        }
         let made = gradients(&mut level.graph, loss.node, &wrt);
         level.places.resize(level.graph.nodes.len(), place);
         let slopes = match made {

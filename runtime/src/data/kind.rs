@@ -6,10 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cloud::{self, Cloud};
 use super::image::{self, RgbImage};
 use super::mask::Mask;
 use super::signal::{self, Signal};
-use super::{ReadError, covered, pipeline};
+use super::{ReadError, cloud_file, covered, pipeline};
 use crate::heatmap::{Over, OwnMap, WHOLE};
 
 /// What a data set is made of.
@@ -18,13 +19,15 @@ pub enum Kind {
     /// Pictures.
     #[default]
     Image,
+    /// Points in space.
+    Cloud,
     /// Channels over time.
     Signal,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 2] = [Kind::Image, Kind::Signal];
+    pub const ALL: [Kind; 3] = [Kind::Image, Kind::Cloud, Kind::Signal];
 
     /// The kind whose samples this source of the language gives.
     pub fn of(source: &str) -> Option<Kind> {
@@ -35,6 +38,7 @@ impl Kind {
     pub fn source(self) -> &'static str {
         match self {
             Kind::Image => "rgb",
+            Kind::Cloud => "cloud",
             Kind::Signal => "signal",
         }
     }
@@ -43,6 +47,7 @@ impl Kind {
     pub fn noun(self) -> &'static str {
         match self {
             Kind::Image => "image",
+            Kind::Cloud => "cloud",
             Kind::Signal => "signal",
         }
     }
@@ -51,6 +56,7 @@ impl Kind {
     pub fn place(self) -> &'static str {
         match self {
             Kind::Image => "pixel",
+            Kind::Cloud => "point",
             Kind::Signal => "point",
         }
     }
@@ -59,6 +65,7 @@ impl Kind {
     pub fn endings(self) -> &'static [&'static str] {
         match self {
             Kind::Image => &image::ENDINGS,
+            Kind::Cloud => &cloud::ENDINGS,
             Kind::Signal => &signal::ENDINGS,
         }
     }
@@ -67,6 +74,7 @@ impl Kind {
     pub fn mask_endings(self) -> &'static [&'static str] {
         match self {
             Kind::Image => &image::ENDINGS,
+            Kind::Cloud => &cloud::MASK_ENDINGS,
             Kind::Signal => &signal::MASK_ENDINGS,
         }
     }
@@ -79,7 +87,7 @@ impl Kind {
     /// All files that a sample is in; the one that is named first.
     pub fn files(self, path: &Path) -> Vec<PathBuf> {
         match self {
-            Kind::Image => vec![path.to_owned()],
+            Kind::Image | Kind::Cloud => vec![path.to_owned()],
             Kind::Signal => signal::files(path),
         }
     }
@@ -96,6 +104,9 @@ impl Kind {
                 all.push(pipeline::Step::new(name, &args)?);
                 Ok::<_, String>(all)
             })?),
+            Kind::Cloud => {
+                Pipeline::Cloud(steps.map(|(n, args)| cloud::steps::Step::new(n, &args)).collect::<Result<_, _>>()?)
+            }
         })
     }
 }
@@ -105,8 +116,20 @@ impl Kind {
 pub enum Raw {
     /// A picture.
     Image(RgbImage),
+    /// Points in space.
+    Cloud(Cloud),
     /// Channels over time.
     Signal(Signal),
+}
+
+impl Raw {
+    /// Do the values of its map lie in rows and columns, so that they have regions?
+    pub fn has_neighbours(&self) -> bool {
+        match self {
+            Raw::Image(_) | Raw::Signal(_) => true,
+            Raw::Cloud(cloud) => cloud.grid.is_some(),
+        }
+    }
 }
 
 /// What happens to a sample before a detector reads it.
@@ -114,6 +137,8 @@ pub enum Raw {
 pub enum Pipeline {
     /// Of pictures.
     Image(Vec<pipeline::Step>),
+    /// Of points.
+    Cloud(Vec<cloud::steps::Step>),
     /// Of signals.
     Signal(Vec<signal::steps::Step>),
 }
@@ -134,6 +159,7 @@ impl Pipeline {
     pub fn kind(&self) -> Kind {
         match self {
             Pipeline::Image(_) => Kind::Image,
+            Pipeline::Cloud(_) => Kind::Cloud,
             Pipeline::Signal(_) => Kind::Signal,
         }
     }
@@ -142,28 +168,39 @@ impl Pipeline {
     pub fn read(&self, path: &Path) -> Result<Raw, ReadError> {
         match self {
             Pipeline::Image(_) => image::read(path).map(Raw::Image),
+            Pipeline::Cloud(_) => cloud_file::read(path).map(Raw::Cloud),
             Pipeline::Signal(_) => signal::read(path).map(Raw::Signal),
         }
     }
 
     /// What the detector reads of what a file holds. `path` names the file where it does not do.
     pub fn prepare(&self, raw: &Raw, path: &Path) -> Result<Value, ReadError> {
-        match (self, raw) {
-            (Pipeline::Image(steps), Raw::Image(picture)) => Ok(Value::Image(pipeline::prepare(picture, steps))),
+        Ok(match (self, raw) {
+            (Pipeline::Image(steps), Raw::Image(picture)) => Value::Image(pipeline::prepare(picture, steps)),
+            (Pipeline::Cloud(steps), Raw::Cloud(cloud)) => {
+                let taken = cloud::steps::prepare(cloud, steps).map_err(|e| ReadError::new(path, e))?;
+                Value::Tensor(vec![taken.points.len(), 3], taken.points.into_flattened())
+            }
             (Pipeline::Signal(steps), Raw::Signal(s)) => {
                 let made = signal::steps::prepare(s, steps).map_err(|e| ReadError::new(path, e))?;
-                Ok(Value::Tensor(made.0, made.1))
+                Value::Tensor(made.0, made.1)
             }
-            _ => Err(other(path)),
-        }
+            _ => return Err(self.other(path)),
+        })
+    }
+
+    /// A sample of another kind.
+    fn other(&self, path: &Path) -> ReadError {
+        ReadError::new(path, format!("is no {}", self.kind().noun()))
     }
 
     /// The truths in a file beside a sample, at the sample's own size.
     pub fn truth(&self, raw: &Raw, path: &Path) -> Result<Mask, ReadError> {
         match (self, raw) {
             (Pipeline::Image(_), Raw::Image(picture)) => Mask::of_picture(path, picture),
+            (Pipeline::Cloud(_), Raw::Cloud(cloud)) => cloud_file::truth(path, cloud),
             (Pipeline::Signal(_), Raw::Signal(s)) => signal::truth(path, s),
-            _ => Err(other(path)),
+            _ => Err(self.other(path)),
         }
     }
 
@@ -171,10 +208,12 @@ impl Pipeline {
     pub fn mask(&self, raw: &Raw, path: &Path) -> Result<Mask, ReadError> {
         match (self, raw) {
             (Pipeline::Image(steps), Raw::Image(picture)) => Ok(Mask::of_picture(path, picture)?.prepare(steps)),
+            // Maps of clouds are brought to the points of the file.
+            (Pipeline::Cloud(_), Raw::Cloud(cloud)) => cloud_file::truth(path, cloud),
             (Pipeline::Signal(steps), Raw::Signal(s)) => {
                 Ok(signal::steps::mask(&signal::truth(path, s)?, s.rate, steps))
             }
-            _ => Err(other(path)),
+            _ => Err(self.other(path)),
         }
     }
 
@@ -184,6 +223,7 @@ impl Pipeline {
             (Pipeline::Image(steps), Raw::Image(p)) => {
                 Mask::clear(p.height() as usize, p.width() as usize).prepare(steps)
             }
+            (_, Raw::Cloud(cloud)) => cloud_file::clear(cloud),
             (Pipeline::Signal(steps), Raw::Signal(s)) => {
                 signal::steps::mask(&Mask::clear(s.values.len(), s.len()), s.rate, steps)
             }
@@ -195,16 +235,12 @@ impl Pipeline {
     pub fn placed(&self, raw: &Raw, (height, width, values): (usize, usize, Vec<f32>)) -> OwnMap {
         let over: Over = match (self, raw) {
             (Pipeline::Image(steps), Raw::Image(p)) => covered::covered((p.height(), p.width()), steps),
+            (Pipeline::Cloud(steps), Raw::Cloud(cloud)) => return cloud_file::spread(cloud, steps, &values),
             (Pipeline::Signal(steps), Raw::Signal(s)) => signal::steps::covered(s, steps),
             _ => WHOLE,
         };
         OwnMap { height, width, values, over }
     }
-}
-
-/// A pipeline reads samples of its own kind, so this is never met; it is an error all the same.
-fn other(path: &Path) -> ReadError {
-    ReadError::new(path, "a sample of another kind")
 }
 
 impl Value {

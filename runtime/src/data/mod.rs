@@ -4,6 +4,8 @@
 //! names it. Invariants: no file makes it panic or take memory beyond [`image::MOST_PIXELS`]; results equal what PIL and
 //! torchvision give for the same pixels. Imports: memory.
 
+pub mod cloud;
+pub mod cloud_file;
 pub mod covered;
 pub mod defect;
 pub mod files;
@@ -19,6 +21,7 @@ pub mod resize;
 pub mod sample;
 pub mod set;
 pub mod signal;
+pub mod solid;
 pub mod texture;
 
 use std::fmt;

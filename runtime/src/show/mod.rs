@@ -4,7 +4,11 @@
 //! value in all that was given the same range; a kind of sample is a file here and a line in each match.
 //! Imports: data, heat maps.
 
+mod cloud;
+pub mod made;
 mod picture;
+pub mod relief;
+pub mod sheet;
 mod signal;
 
 use std::path::PathBuf;
@@ -44,6 +48,7 @@ pub type Failed = (PathBuf, String);
 pub fn panels(raw: &Raw, map: Option<&OwnMap>, mask: Option<&Mask>, look: &Look) -> Vec<Panel> {
     match raw {
         Raw::Image(picture) => picture::panels(picture, map, mask, look),
+        Raw::Cloud(cloud) => cloud::panels(cloud, map, mask, look),
         Raw::Signal(signal) => signal::panels(signal, map, mask, look),
     }
 }
@@ -52,6 +57,7 @@ pub fn panels(raw: &Raw, map: Option<&OwnMap>, mask: Option<&Mask>, look: &Look)
 pub fn write(raw: &Raw, map: &OwnMap, look: &Look, to: impl Fn(&str) -> PathBuf) -> Result<Written, Failed> {
     match raw {
         Raw::Image(picture) => picture::write(picture, map, look, to),
+        Raw::Cloud(cloud) => cloud::write(cloud, map, look, to),
         Raw::Signal(signal) => signal::write(signal, map, look, to),
     }
 }

@@ -155,6 +155,8 @@ struct Gathered {
     normal: Vec<f32>,
     anomalous: Vec<f32>,
     pixels: PixelMetrics,
+    /// Places are beside each other: a cloud's points are not, and have no regions.
+    beside: bool,
     range: (f32, f32),
     kept: Vec<Kept>,
     unlabelled: usize,
@@ -176,6 +178,7 @@ impl Gathered {
             normal: Vec::new(),
             anomalous: Vec::new(),
             pixels: PixelMetrics::default(),
+            beside: true,
             range: (f32::INFINITY, f32::NEG_INFINITY),
             kept: Vec::new(),
             unlabelled: 0,
@@ -191,6 +194,7 @@ impl Gathered {
         }
         if let Some(map) = &t.map {
             let (low, high) = map.map().range();
+            self.beside &= t.raw.has_neighbours();
             self.range = (self.range.0.min(low), self.range.1.max(high));
             let nan = |e| Failure::input(format!("the map of {path}: {e}"));
             match &t.mask {
@@ -239,7 +243,10 @@ impl Gathered {
         let pixels = std::mem::take(&mut self.pixels);
         let threads = args.engine.threads.map_or_else(default_threads, usize::from);
         let pixels = if pixels.pixels() > 0 { Some(pixels.measure(args.limit, threads).map_err(fault)?) } else { None };
-        Ok((sample, pixels.filter(|p| p.anomalous > 0)))
+        let beside = self.beside;
+        let regions =
+            |p: Measured| if beside { p } else { Measured { aupro: None, regions: 0, pro: Default::default(), ..p } };
+        Ok((sample, pixels.filter(|p| p.anomalous > 0).map(regions)))
     }
 
     fn class(&self, (samples, pixels): (Measured, Option<Measured>), boundaries: &Boundaries) -> Class {
