@@ -204,7 +204,7 @@ fn line(svg: &mut String, values: &[f64], (top, row, inner): (f64, f64, f64)) {
     let span = if high > low { high - low } else { 1.0 };
     let y = |v: f64| top + row - 4.0 - (v - low) / span * (row - 8.0);
     let n = values.len();
-    let columns = (1.5 * inner) as usize;
+    let columns = inner as usize;
     let mut path = String::new();
     let mut point = |at: f64, v: f64| {
         let sign = if path.is_empty() { 'M' } else { 'L' };
