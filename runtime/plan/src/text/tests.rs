@@ -86,13 +86,10 @@ fn nesting_and_sizes_are_bounded() {
     assert!(dim(&vec!["(a + b + c + d)"; 40].join("*")).unwrap_err().message.contains("factors"));
     let constant =
         |c: &str| parse(&format!("uadp 1 plan \"x\" entry e() {{ const %t f32[{c} }}")).map_err(|e| e.message);
-    let over = |n: u64| Err(format!("the constant has more than the {n} elements of its shape"));
     assert!(constant("2, 3] = 0*4, 1, 2").is_ok());
-    assert_eq!(constant("2, 3] = 0*4, 1*3"), over(6));
-    assert_eq!(constant("1] = 0*99999999999"), over(1));
-    assert_eq!(constant("4294967296, 4294967296] = 0"), Err("a constant has a known number of elements".into()));
-    assert_eq!(constant("n] = 0"), Err("a constant has a known number of elements".into()));
-    assert!(constant("99999999999] = 0*99999999999").unwrap_err().contains("constants of the plan"));
+    for huge in ["1] = 0*99999999999", "n] = 1, 0*18446744073709551615", "99999999999] = 0*99999999999"] {
+        assert!(constant(huge).unwrap_err().contains("constants of the plan"));
+    }
     let deep = format!("uadp 1 plan \"x\" entry e() {{ kernels {{ {}", "loop [] count 1 \"\" {".repeat(1000));
     assert!(parse(&deep).unwrap_err().message.contains("deep"));
 }
