@@ -115,7 +115,7 @@ fn wrong_counts_are_named() {
         told(text.replacen(from, to, 1).as_bytes())
     };
     let cases = [
-        (swap(PLY, "vertex 3", "vertex 4"), "has too few values"),
+        (swap(PLY, "vertex 3", "vertex 4"), "1 of `face`, but 0 are there"),
         (swap(PLY, "vertex 3", "vertex 2"), "corner"),
         (swap(PLY, "face 1", "face 2"), "2 of `face`, but 1 are there"),
         (swap(PLY, "face 1", "face 0"), "counts fewer rows"),

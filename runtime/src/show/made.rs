@@ -80,7 +80,7 @@ impl Made {
     }
 
     /// The side of a cloud on which something was changed.
-    fn view(&self) -> View {
+    pub fn view(&self) -> View {
         View::towards(&Made::points(&self.before), false, |n| self.mask.get(n).copied().unwrap_or(0.0))
     }
 
@@ -95,21 +95,21 @@ impl Made {
             let d: [f32; 3] = std::array::from_fn(|k| after[n][k] - before[n][k]);
             let far = d.iter().map(|v| v * v).sum::<f32>().sqrt();
             let out = (0..3).map(|k| d[k] * (before[n][k] - mean[k])).sum::<f32>() >= 0.0;
-            let least = if self.mask.get(n).is_some_and(|v| *v > 0.5) { 0.4 } else { 0.0 };
-            let t = (far / (0.05 * reach).max(1e-20)).sqrt().clamp(least, 1.0);
+            let least = if self.mask.get(n).is_some_and(|v| *v > 0.5) { 0.6 } else { 0.0 };
+            let t = (far / (0.04 * reach).max(1e-20)).sqrt().clamp(least, 1.0);
             let c = if out { OUT } else { IN };
             std::array::from_fn(|k| CLAY[k] * (1.0 - t) + c[k] * t)
         };
         (0..before.len()).map(one).collect()
     }
 
-    /// A picture of `size` pixels a side.
-    pub fn cell(&self, cell: Cell, size: u32) -> RgbImage {
+    /// A picture of `size` pixels a side, of a cloud from a view.
+    pub fn cell(&self, cell: Cell, view: &View, size: u32) -> RgbImage {
         let values = if cell == Cell::Before { &self.before } else { &self.after };
         if self.kind == Kind::Cloud {
             let points = Made::points(values);
             let colours = if cell == Cell::Marked { self.pushes() } else { vec![CLAY; points.len()] };
-            return relief::draw(&points, &colours, &self.view(), size);
+            return relief::draw(&points, &colours, view, size);
         }
         let mut picture = self.picture(values);
         if cell == Cell::Marked {

@@ -10,7 +10,7 @@ use image::{Rgb, RgbImage};
 pub const PAPER: [f32; 3] = [0.985, 0.985, 0.98];
 
 /// What is normal.
-pub const CLAY: [f32; 3] = [0.66, 0.70, 0.76];
+pub const CLAY: [f32; 3] = [0.77, 0.79, 0.83];
 
 /// Pixels of a side are drawn so many times finer.
 const FINE: usize = 2;
@@ -55,12 +55,26 @@ impl View {
         known().for_each(|p| (0..3).for_each(|k| mean[k] += f64::from(p[k]) / count));
         let mean = mean.map(|v| v as f32);
         let towards = if camera { unit(mean.map(|v| -v)) } else { View::flat_side(known(), mean) };
-        let all = points.iter().enumerate().filter(|(_, p)| p.iter().all(|v| v.is_finite()));
-        let side: f32 = all.map(|(n, p)| weight(n) * dot(std::array::from_fn(|k| p[k] - mean[k]), towards)).sum();
-        let towards = if side < 0.0 && !camera { towards.map(|v| -v) } else { towards };
-        // Up is the axis of the world that lies best in the picture; y where two do.
-        let ups = if camera { [[0.0, -1.0, 0.0]; 3] } else { [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]] };
-        let up = ups.into_iter().find(|u| dot(*u, towards).abs() < 0.75).unwrap_or(ups[1]);
+        let all = || points.iter().enumerate().filter(|(_, p)| p.iter().all(|v| v.is_finite()));
+        let pull = all().fold([0f32; 3], |s, (n, p)| std::array::from_fn(|k| s[k] + weight(n) * (p[k] - mean[k])));
+        let sign = if dot(pull, towards) < 0.0 { -1.0 } else { 1.0 };
+        let heavy = dot(pull, pull) > 0.0 && !camera;
+        let towards = if heavy {
+            let pull = unit(pull);
+            unit(std::array::from_fn(|k| sign * towards[k] + 0.9 * pull[k]))
+        } else {
+            towards
+        };
+        // Up is the axis of the world that lies best in the picture, and of two such the one along which less is seen.
+        let ups = if camera { vec![[0.0, -1.0, 0.0]] } else { vec![[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]] };
+        let extent = |a: V3| {
+            let (low, high) =
+                known().map(|p| dot(a, *p)).fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+            high - low
+        };
+        let fits = ups.iter().copied().filter(|u| dot(*u, towards).abs() < 0.75);
+        let flat = |u: &V3| extent(*u) / extent(unit(cross(*u, towards))).max(1e-20);
+        let up = fits.reduce(|a, b| if flat(&b) < 0.9 * flat(&a) { b } else { a }).unwrap_or(ups[0]);
         let right = unit(cross(up, towards));
         let up = cross(towards, right);
         let mix = |a: f32, b: f32, c: f32| unit(std::array::from_fn(|k| a * right[k] + b * up[k] + c * towards[k]));
@@ -138,12 +152,12 @@ pub fn draw(points: &[V3], colours: &[V3], view: &View, size: u32) -> RgbImage {
         colour: vec![[0.0; 3]; side * side],
     };
     for (at, _) in &seen {
-        disc(side, at, 1.25 * radius, |n, _| canvas.front[n] = canvas.front[n].max(at[2]));
+        disc(side, at, 1.9 * radius, |n, _| canvas.front[n] = canvas.front[n].max(at[2]));
     }
     // What lies behind the front by more than this is another sheet.
-    let thick = 2.5 * radius;
+    let thick = 3.0 * radius;
     for (at, c) in &seen {
-        disc(side, at, 2.6 * radius, |n, near| {
+        disc(side, at, 3.3 * radius, |n, near| {
             if canvas.front[n].is_finite() && at[2] > canvas.front[n] - thick && at[2] < canvas.front[n] + thick {
                 let w = near * near;
                 canvas.weight[n] += w;
@@ -161,6 +175,7 @@ pub fn draw(points: &[V3], colours: &[V3], view: &View, size: u32) -> RgbImage {
             canvas.depth[n] = f32::NEG_INFINITY;
         }
     }
+    [0.9, 0.6, 0.35].into_iter().for_each(|part| canvas.smooth(part * radius, thick));
     canvas.shaded(size, thick)
 }
 
@@ -200,14 +215,38 @@ impl Canvas {
         d.is_finite().then_some(d)
     }
 
+    /// Depths become means with those around on the same sheet: discs that are seen from the side leave steps.
+    fn smooth(&mut self, radius: f32, thick: f32) {
+        let far = radius.round().max(1.0) as isize;
+        let around = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1)];
+        let mut next = self.depth.clone();
+        for (n, to) in next.iter_mut().enumerate() {
+            let (x, y) = ((n % self.side) as isize, (n / self.side) as isize);
+            let Some(here) = self.at(x, y) else { continue };
+            let (mut sum, mut count) = (2.0 * here, 2.0);
+            // Pairs of opposite places keep slopes and edges as they are.
+            for pair in around.chunks_exact(2) {
+                let on = |(dx, dy): (isize, isize)| self.at(x + far * dx, y + far * dy);
+                if let (Some(a), Some(b)) = (on(pair[0]), on(pair[1]))
+                    && (a - here).abs().max((b - here).abs()) < 2.0 * thick
+                    && (0.5 * (a + b) - here).abs() < thick
+                {
+                    (sum, count) = (sum + a + b, count + 2.0);
+                }
+            }
+            *to = sum / count;
+        }
+        self.depth = next;
+    }
+
     /// How much the depth rises over one pixel, from neighbours on the same sheet.
     fn slope(&self, x: isize, y: isize, (dx, dy): (isize, isize), thick: f32) -> f32 {
         let here = self.at(x, y).unwrap_or(0.0);
         let on = |s: isize| self.at(x + s * dx, y + s * dy).filter(|d| (d - here).abs() < thick);
         match (on(-2), on(2)) {
-            (Some(a), Some(b)) => (b - a) / 4.0,
-            (None, Some(b)) => (b - here) / 2.0,
-            (Some(a), None) => (here - a) / 2.0,
+            (Some(a), Some(b)) => 0.25 * (b - a),
+            (None, Some(b)) => 0.5 * (b - here),
+            (Some(a), None) => 0.5 * (here - a),
             (None, None) => 0.0,
         }
     }
@@ -239,7 +278,7 @@ impl Canvas {
         let open = self.open(x, y);
         let c = self.colour[y as usize * self.side + x as usize];
         // A warm lamp, a cool window, the room.
-        let lit = [0.30 + 0.78 * key + 0.10 * fill, 0.30 + 0.75 * key + 0.14 * fill, 0.33 + 0.69 * key + 0.20 * fill];
+        let lit = [0.36 + 0.76 * key + 0.10 * fill, 0.36 + 0.73 * key + 0.14 * fill, 0.39 + 0.67 * key + 0.20 * fill];
         std::array::from_fn(|k| (c[k] * lit[k] * open + 0.07 * shine).min(1.0))
     }
 

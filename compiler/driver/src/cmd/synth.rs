@@ -156,10 +156,10 @@ fn samples(args: &Synth, maker: &mut Maker, set: &Dataset, normal: &[usize]) -> 
     progress.finish();
     let cells = [Cell::Before, Cell::After, Cell::Marked];
     let sheet = Sheet {
-        title: format!("{slot} of {}: what it makes of normal samples", args.spec.display()),
+        title: format!("{slot} of {}: what it makes of normal samples", short(&args.spec.display().to_string())),
         columns: ["normal", "synthetic", "changed"].map(str::to_owned).to_vec(),
         rows: shown.iter().map(|(name, _)| short(name)).collect(),
-        cells: shown.iter().map(|(_, m)| cells.iter().map(|c| m.cell(*c, CELL)).collect()).collect(),
+        cells: shown.iter().map(|(_, m)| cells.iter().map(|c| m.cell(*c, &m.view(), CELL)).collect()).collect(),
     };
     let file = args.out.join("sheet.png");
     picture(&sheet, &file)?;
@@ -239,18 +239,22 @@ fn sweep(args: &Synth, first: &Maker, set: &Dataset, sample: usize) -> Done {
                     choice = with(&choice, &info, name, v)?;
                     info = compiled::synth(&args.spec, &choice, args.slot.as_deref())?.1;
                 }
-                line.push(Maker::new(args, &choice)?.make(&value, args.seed, 0)?.cell(Cell::Marked, CELL));
+                line.push(Maker::new(args, &choice)?.make(&value, args.seed, 0)?);
                 progress.advance(1);
             }
             cells.push(line);
         }
+        // All from the side on which most was changed.
+        let most = cells.iter().flatten().max_by(|a, b| a.share().total_cmp(&b.share()));
+        let Some(view) = most.map(Made::view) else { continue };
+        let drawn = |line: &Vec<Made>| line.iter().map(|m| m.cell(Cell::Marked, &view, CELL)).collect();
         let said = |name: &str, v: &str| if name.is_empty() { String::new() } else { format!("{name} {v}") };
         let rest = if sheets.0.is_empty() { String::new() } else { format!(", {} {page}", sheets.0) };
         let sheet = Sheet {
             title: format!("{} of {}{rest}", first.info.slot, short(&set.samples[sample].name)),
             columns: columns.1.iter().map(|v| said(&columns.0, v)).collect(),
             rows: if rows.0.is_empty() { Vec::new() } else { rows.1.iter().map(|v| said(&rows.0, v)).collect() },
-            cells,
+            cells: cells.iter().map(drawn).collect(),
         };
         let name = if sheets.0.is_empty() { "sweep.png".to_owned() } else { format!("sweep_{}_{page}.png", sheets.0) };
         let file = args.out.join(name);

@@ -204,7 +204,8 @@ fn text(body: &[u8], elements: &[Element], gather: &mut Gather) -> Result<(), St
                     }
                 }
             }
-            if words.next().is_some() {
+            // Some writers end their faces with values that they do not declare.
+            if words.next().is_some() && matches!(role, Role::Points { .. }) {
                 return Err(wrong("has too many values"));
             }
             row.use_for(&role, gather)?;
