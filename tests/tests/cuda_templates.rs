@@ -6,55 +6,10 @@
 
 mod templates;
 
-use std::collections::BTreeMap;
-
-use templates::{Case, Random, cases, tensor};
+use templates::{Case, DRAW, bound, cases, difference, reference, values};
 use uad_kernels::cuda::Program;
-use uad_kernels::cuda::emulate::{Draw, Emulation, ORDERS, Tensors, compiler};
-use uad_plan::tensor::Data;
-use uad_plan::{Bound, bind, interp, text, verify};
-
-fn bound(case: &Case) -> Bound {
-    let text = format!("uadp 1 plan \"t\" stored {{ {} }} entry score() {{ {} }}", case.stored, case.body);
-    let plan = text::parse(&text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
-    let plan = verify(plan).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
-    bind(&plan, "score", &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}\n{text}"))
-}
-
-fn values(bound: &Bound, seed: u64) -> (Tensors, Tensors) {
-    let mut random = Random(seed);
-    let inputs = bound.inputs.iter().map(|p| (p.name.clone(), tensor(p, &mut random))).collect();
-    let stored = bound.stored.iter().map(|p| (p.name.clone(), tensor(p, &mut random))).collect();
-    (inputs, stored)
-}
-
-const DRAW: Draw = Draw { seed: 77 << 32 | 5, step: 3, sample: 5 };
-
-fn reference(bound: &Bound, inputs: &Tensors, stored: &Tensors) -> Tensors {
-    let mut kept = stored.clone();
-    let draw = interp::Draw { seed: DRAW.seed, step: DRAW.step, first_sample: DRAW.sample };
-    let mut out = interp::run(bound, inputs, &mut kept, draw).unwrap();
-    out.extend(kept.into_iter().map(|(path, t)| (format!("after {path}"), t)));
-    out
-}
-
-fn near(got: f64, want: f64, tolerance: f64) -> bool {
-    (got.is_nan() && want.is_nan()) || got == want || (got - want).abs() <= tolerance * want.abs().max(1.0)
-}
-
-/// The first element that is not what it should be.
-fn difference(got: &Tensors, want: &Tensors, tolerance: f64) -> Option<String> {
-    for (name, want) in want {
-        let Some(got) = got.get(name) else { return Some(format!("`{name}` is missing")) };
-        let tolerance = if matches!(want.data(), Data::F32(_)) { tolerance } else { 0.0 };
-        for (i, (g, w)) in got.iter().zip(want.iter()).enumerate() {
-            if !near(g, w, tolerance) {
-                return Some(format!("`{name}`[{i}] is {g}, not {w}"));
-            }
-        }
-    }
-    None
-}
+use uad_kernels::cuda::emulate::{Emulation, ORDERS, Tensors, compiler};
+use uad_plan::Bound;
 
 #[test]
 fn every_template_agrees_with_the_reference() {
@@ -66,8 +21,7 @@ fn every_template_agrees_with_the_reference() {
     let emulation = Emulation::new(&compiler, &programs.iter().collect::<Vec<_>>()).unwrap_or_else(|e| panic!("{e}"));
     let mut wrong = Vec::new();
     for ((case, bound), program) in cases.iter().zip(&bounds).zip(&programs) {
-        let (inputs, stored) = values(bound, case.seed);
-        let inputs = if case.inputs.is_empty() { inputs } else { case.inputs.clone() };
+        let (inputs, stored) = values(case, bound);
         let want = reference(bound, &inputs, &stored);
         let mut first: Option<Tensors> = None;
         for order in ORDERS {

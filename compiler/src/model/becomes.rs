@@ -70,6 +70,8 @@ impl<'a> Ev<'a> {
                 let mut changed = owner.changed.borrow_mut();
                 changed.retain(|c| c.0 != name);
                 changed.push((tree_name(name, target), v.clone()));
+                self.changed.push(owner.clone());
+                self.apart |= self.common.as_ref().is_some_and(|c| c.states.contains(&path));
             }
         }
         frame.set(tree_name(name, target), v);

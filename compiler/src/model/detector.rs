@@ -229,6 +229,7 @@ impl<'a> Ev<'a> {
         *env.part.borrow_mut() = Some(part.clone());
         self.frames.push(env.clone());
         *part.open.borrow_mut() = Some((env.clone(), owner.clone()));
+        self.own |= !owner.path.is_empty();
         if !owner.path.is_empty() && !self.found.iter().any(|f| f.0 == owner.path) {
             self.found.push((owner.path.clone(), part.clone()));
         }
@@ -301,6 +302,7 @@ impl<'a> Ev<'a> {
         if initial {
             std::mem::swap(&mut self.levels, &mut self.init);
         }
+        let begun = self.begun(frame);
         let cur = std::mem::replace(&mut self.cur, 0);
         let turn = std::mem::take(&mut self.turn);
         let (training, frozen) = (self.training, self.frozen);
@@ -317,6 +319,7 @@ impl<'a> Ev<'a> {
         (self.training, self.frozen) = (training, frozen);
         self.turn = turn;
         self.cur = cur;
+        self.done(thunk.stmt, frame, begun, r.is_err());
         if initial {
             std::mem::swap(&mut self.levels, &mut self.init);
         }
@@ -570,6 +573,7 @@ impl<'a> Ev<'a> {
                 Ok(Value::List(Rc::new(out)))
             }
             Value::Tensor(t) => {
+                self.own = true;
                 let ty = self.ty(t);
                 let n = self.collected.len();
                 let name = format!("all.{n}");

@@ -13,6 +13,16 @@ use crate::graph::{Graph, TensorType};
 use super::number;
 use super::value::{Func, Slot, Value};
 
+/// How much of a detector is made. What is wrong is found either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// All entries.
+    #[default]
+    Whole,
+    /// First values and the score. Stages are elaborated to be checked, with one update for all weights of a type, and not kept.
+    Score,
+}
+
 /// What a user chose beside the text.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
@@ -22,6 +32,8 @@ pub struct Choice {
     pub set: Vec<(String, String)>,
     /// Lets (by path) that are fed as inputs instead of computed, with dtype and shape.
     pub feed: BTreeMap<String, (DType, Vec<i64>)>,
+    /// How much is made.
+    pub depth: Depth,
 }
 
 /// A static value as data.

@@ -27,6 +27,7 @@ mod program;
 mod set;
 mod settings;
 mod shaped;
+mod shared;
 mod stacks;
 mod stage;
 mod states;
@@ -146,6 +147,18 @@ pub(crate) struct Ev<'a> {
     averages: Vec<(String, String)>,
     found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
     frames: Vec<Env<'a>>,
+    /// What is being evaluated belongs to this entry alone.
+    own: bool,
+    /// Statements of the outermost detector that the score evaluated.
+    evaluated: Vec<shared::Done<'a>>,
+    /// Instances that the outermost detector named in this entry.
+    made: Vec<String>,
+    /// Bodies whose states a rule has changed in this entry.
+    changed: Vec<std::rc::Rc<value::Owner<'a>>>,
+    /// What entries start from.
+    common: Option<std::rc::Rc<shared::Common<'a>>>,
+    /// A rule has changed what was common: the entry starts from nothing.
+    apart: bool,
 }
 
 impl<'a> Ev<'a> {
@@ -373,14 +386,19 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         asking: Vec::new(),
         found: Vec::new(),
         frames: Vec::new(),
+        own: false,
+        evaluated: Vec::new(),
+        made: Vec::new(),
+        changed: Vec::new(),
+        common: None,
+        apart: false,
     };
     let init = ev.level("init", false);
     ev.init = vec![init];
     ev
 }
 
-fn evaluate(program: &Program, choice: &Choice, detector: &str) -> (Option<Model>, Vec<Diagnostic>, Facts) {
-    let mut ev = evaluator(program, choice, detector);
+fn evaluate(mut ev: Ev) -> (Option<Model>, Vec<Diagnostic>, Facts) {
     let score = ev.score_entry();
     // Detectors inside come first; they were met on the way to the score.
     let inner: Vec<(String, std::rc::Rc<value::Part>)> = std::mem::take(&mut ev.found);

@@ -90,6 +90,10 @@ impl<'a> Ev<'a> {
         self.replaced.clear();
         self.turn.clear();
         self.carried.clear();
+        self.own = false;
+        self.evaluated.clear();
+        self.made.clear();
+        self.changed.drain(..).for_each(|o| o.changed.borrow_mut().clear());
         self.training = matches!(&entry, EntryKind::Stage { trains: Some(_), .. });
         self.entry = entry;
         self.frozen = 0;
@@ -99,6 +103,7 @@ impl<'a> Ev<'a> {
         let part = self.part(0, detector, fields, at, None, 0)?;
         let owner = Owner::at(String::new(), None, None);
         self.open_part(&part, owner)?;
+        self.start_from_common(&part);
         Ok(part)
     }
 
@@ -140,6 +145,7 @@ impl<'a> Ev<'a> {
             self.levels[0].graph.outputs.push((name.to_string(), node));
             self.facts.outputs.push((name.to_string(), *place));
         }
+        self.keep_common(&root);
         Some(self.finish())
     }
 
@@ -260,6 +266,10 @@ impl<'a> Ev<'a> {
         }
         if let Some(t) = training {
             let _ = self.train(t, &with, &mut info);
+        }
+        if std::mem::take(&mut self.apart) {
+            self.common = None;
+            return self.stage_entry(path, name, parts);
         }
         let collected = std::mem::take(&mut self.collected);
         for (name, t, place) in &collected {

@@ -20,7 +20,9 @@ pub fn of(kind: Kind, named: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
                 return Err(ReadError::new(path, format!("no {}s in this folder", kind.noun())));
             }
         } else {
-            std::fs::metadata(path).map_err(|e| ReadError::new(path, e))?;
+            if let Some(file) = kind.files(path).first() {
+                std::fs::metadata(file).map_err(|e| ReadError::new(path, e))?;
+            }
             found.push(path.clone());
         }
     }

@@ -4,7 +4,7 @@
 //! this file and of [`crate::show`], one line per kind; a new kind is a file of its own and a line in each; whoever loads, trains,
 //! scores or evaluates knows no kind. Imports: images, signals, masks, heat maps.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::cloud::{self, Cloud};
 use super::image::{self, RgbImage};
@@ -82,6 +82,14 @@ impl Kind {
     /// Does the name end as those of such files do?
     pub fn looks_so(self, path: &Path) -> bool {
         path.extension().and_then(|e| e.to_str()).is_some_and(|e| self.endings().contains(&&*e.to_lowercase()))
+    }
+
+    /// All files that a sample is in; the one that is named first.
+    pub fn files(self, path: &Path) -> Vec<PathBuf> {
+        match self {
+            Kind::Image | Kind::Cloud => vec![path.to_owned()],
+            Kind::Signal => signal::files(path),
+        }
     }
 
     /// The pipeline of these steps, or why there is none.

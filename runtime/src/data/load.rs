@@ -230,7 +230,7 @@ impl<T> Drop for Loader<T> {
     }
 }
 
-/// Tries to read every sample, on `threads` threads. `told` hears of each one in order: a digest of its file, or what is wrong.
+/// Tries to read every sample, on `threads` threads. `told` hears of each one in order: a digest of its files, or what is wrong.
 pub fn check(
     samples: &Arc<Samples>,
     order: &[usize],
@@ -241,8 +241,11 @@ pub fn check(
     let make = move |n: usize| -> Result<String, ReadError> {
         from.get(n)?;
         let path = from.set().samples.get(n).map(|s| s.path.as_path()).unwrap_or(Path::new(""));
-        let map = FileMap::open(path).map_err(|e| ReadError::new(path, e))?;
-        Ok(Sha256::digest(map.bytes()).iter().take(16).map(|b| format!("{b:02x}")).collect())
+        let mut digest = Sha256::new();
+        for file in from.set().kind.files(path) {
+            digest.update(FileMap::open(&file).map_err(|e| ReadError::new(&file, e))?.bytes());
+        }
+        Ok(digest.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect())
     };
     for (n, result) in Loader::new(Vec::from(order).into_iter(), threads, 4 * threads.max(1), make) {
         told(n, result);

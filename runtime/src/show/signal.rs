@@ -204,7 +204,7 @@ fn line(svg: &mut String, values: &[f64], (top, row, inner): (f64, f64, f64)) {
     let span = if high > low { high - low } else { 1.0 };
     let y = |v: f64| top + row - 4.0 - (v - low) / span * (row - 8.0);
     let n = values.len();
-    let columns = (1.5 * inner) as usize;
+    let columns = inner as usize;
     let mut path = String::new();
     let mut point = |at: f64, v: f64| {
         let sign = if path.is_empty() { 'M' } else { 'L' };
@@ -290,7 +290,11 @@ mod tests {
         let hot: Vec<&str> =
             svg.lines().filter(|l| l.contains("fill-opacity=\"0.90\"/>") && l.starts_with("<path d=\"M5")).collect();
         assert_eq!(hot.len(), 1, "{hot:?}");
-        assert!(hot[0].starts_with("<path d=\"M564.0 163.0h20.0"), "{hot:?}");
+        // Whole columns of the drawing: the first may begin a rounding earlier.
+        let (left, rest) = hot[0].strip_prefix("<path d=\"M").and_then(|t| t.split_once(" 163.0h")).unwrap();
+        let wide = rest.split_once('v').unwrap().0;
+        let near = |text: &str, want: f64| (text.parse::<f64>().unwrap() - want).abs() <= 1.0;
+        assert!(near(left, 564.0) && near(wide, 20.0), "{hot:?}");
         let text = table(&signal(), &map);
         assert!(text.starts_with("time (s),score <i>,score v1\n1,0,0\n1.2,0,0\n"), "{}", &text[..60]);
         assert!(text.contains("\n5,0,2\n"));

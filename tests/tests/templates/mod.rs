@@ -1,16 +1,18 @@
 //! Plans of every template for tests of back ends.
 //!
-//! In: nothing. Out: [`cases`]. Invariants: made by rules from lists of sizes and dtypes; values come from a seed alone.
+//! In: nothing. Out: [`cases`], their values and what the reference makes of them. Invariants: made by rules from lists of sizes and dtypes; values come from a seed alone.
 //! Imports: `uad-plan`.
 
 mod contractions;
 mod maps;
 mod others;
 
-use uad_kernels::cuda::emulate::Tensors;
-use uad_plan::DType;
+use std::collections::BTreeMap;
+use uad_kernels::cuda::emulate::{Draw, Tensors};
+
 use uad_plan::bind::Port;
-use uad_plan::tensor::Tensor;
+use uad_plan::tensor::{Data, Tensor};
+use uad_plan::{Bound, DType, bind, interp, text, verify};
 
 /// A plan with one entry, and how near a back end must be.
 #[derive(Clone, Debug)]
@@ -70,4 +72,51 @@ pub fn tensor(port: &Port, random: &mut Random) -> Tensor {
         DType::Bool => Tensor::bool(&port.shape, (0..n).map(|_| random.next(2) as u8).collect()),
     }
     .unwrap()
+}
+
+/// The plan, bound.
+pub fn bound(case: &Case) -> Bound {
+    let text = format!("uadp 1 plan \"t\" stored {{ {} }} entry score() {{ {} }}", case.stored, case.body);
+    let plan = text::parse(&text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+    let plan = verify(plan).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+    bind(&plan, "score", &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+/// Values of inputs and stored tensors.
+pub fn values(case: &Case, bound: &Bound) -> (Tensors, Tensors) {
+    let mut random = Random(case.seed);
+    let drawn: Tensors = bound.inputs.iter().map(|p| (p.name.clone(), tensor(p, &mut random))).collect();
+    let inputs = if case.inputs.is_empty() { drawn } else { case.inputs.clone() };
+    let stored = bound.stored.iter().map(|p| (p.name.clone(), tensor(p, &mut random))).collect();
+    (inputs, stored)
+}
+
+/// What draws depend on.
+pub const DRAW: Draw = Draw { seed: 77 << 32 | 5, step: 3, sample: 5 };
+
+/// What the reference makes of it.
+pub fn reference(bound: &Bound, inputs: &Tensors, stored: &Tensors) -> Tensors {
+    let mut kept = stored.clone();
+    let draw = interp::Draw { seed: DRAW.seed, step: DRAW.step, first_sample: DRAW.sample };
+    let mut out = interp::run(bound, inputs, &mut kept, draw).unwrap();
+    out.extend(kept.into_iter().map(|(path, t)| (format!("after {path}"), t)));
+    out
+}
+
+fn near(got: f64, want: f64, tolerance: f64) -> bool {
+    (got.is_nan() && want.is_nan()) || got == want || (got - want).abs() <= tolerance * want.abs().max(1.0)
+}
+
+/// The first element that is not what it should be.
+pub fn difference(got: &Tensors, want: &Tensors, tolerance: f64) -> Option<String> {
+    for (name, want) in want {
+        let Some(got) = got.get(name) else { return Some(format!("`{name}` is missing")) };
+        let tolerance = if matches!(want.data(), Data::F32(_)) { tolerance } else { 0.0 };
+        for (i, (g, w)) in got.iter().zip(want.iter()).enumerate() {
+            if !near(g, w, tolerance) {
+                return Some(format!("`{name}`[{i}] is {g}, not {w}"));
+            }
+        }
+    }
+    None
 }

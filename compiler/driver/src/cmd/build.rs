@@ -4,7 +4,7 @@
 //! is right; the probe in the bundle is what the detector gave on this machine when it was built.
 //! Imports: compiled, engine, weights; bundles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use uad_runtime::device::executor::StoredBytes;
 use uad_runtime::device::memory::fits;
 
 use crate::args::{self, Build, Target};
-use crate::compiled::{self, Compiled, Feed};
+use crate::compiled::{self, Compiled};
 use crate::engine::{Engine, InMemory};
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, bytes, count, err};
@@ -34,7 +34,7 @@ pub fn run(args: &Build) -> Done {
     }
     // Looked for first, so that nothing is written without it.
     let compiler = if for_gpus { Some(Nvrtc::find().map_err(Failure::input)?) } else { None };
-    let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
+    let compiled = compiled::check_score(&args.spec, &args.choice)?;
     let content = content(&compiled, args)?;
     let look = Look::stderr();
     let path = match (&args.exe, &args.output) {
@@ -193,9 +193,10 @@ fn is_user(name: &str) -> bool {
 
 /// A stage is done where files gave all that it would write.
 pub fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::Stage> {
-    let own = |path: &String| compiled.model.stored.iter().any(|s| s.path == *path && s.stage.is_none());
+    let of_detector = compiled.model.stored.iter().filter(|s| s.stage.is_none());
+    let own: BTreeSet<&String> = of_detector.map(|s| &s.path).collect();
     let stage = |s: &StageInfo| {
-        let mut written = s.writes.iter().filter(|p| own(p)).peekable();
+        let mut written = s.writes.iter().filter(|p| own.contains(p)).peekable();
         let done = written.peek().is_some() && written.all(|p| is_given(p));
         v1::Stage { name: s.name.clone(), done, needed: true }
     };

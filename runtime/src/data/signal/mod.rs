@@ -99,6 +99,16 @@ pub fn read(path: &Path) -> Result<Signal, ReadError> {
     signal.and_then(Signal::checked).map_err(fail)
 }
 
+/// All files that a signal is in; the one that is named first.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let (mut file, _) = numbered(path);
+    if file.extension().is_some_and(|e| e == "dat") {
+        file.set_extension("hea");
+    }
+    let more = if file.extension().is_some_and(|e| e == "hea") { wfdb::files(&file) } else { Vec::new() };
+    std::iter::once(file).chain(more).collect()
+}
+
 /// The file, and the number after `#`.
 pub fn numbered(path: &Path) -> (PathBuf, Option<u64>) {
     let whole = || (path.to_owned(), None);

@@ -3,8 +3,8 @@
 //! In: the path of a `.hea` file. Out: a signal in physical units. Invariants: a file that is shorter than the header says is
 //! refused, as is one whose samples have another sum; several samples per frame become their mean. Imports: headers, formats, memory.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::formats::Format;
 use super::header::{self, Channel, Header};
@@ -16,13 +16,7 @@ const MOST_TEXT: u64 = 1 << 20;
 
 /// Reads a record.
 pub fn read(path: &Path) -> Result<Signal, String> {
-    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if size > MOST_TEXT {
-        return Err(format!("a header of {size} bytes is not handled"));
-    }
-    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
-    // Names of patients are in any encoding; what is read is ASCII.
-    let header = header::parse(&String::from_utf8_lossy(&bytes))?;
+    let header = header_of(path)?;
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (n, c) in header.channels.iter().enumerate() {
         groups.entry(&c.file).or_default().push(n);
@@ -43,6 +37,23 @@ pub fn read(path: &Path) -> Result<Signal, String> {
         }
     }
     Ok(signal(&header, values))
+}
+
+fn header_of(path: &Path) -> Result<Header, String> {
+    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > MOST_TEXT {
+        return Err(format!("a header of {size} bytes is not handled"));
+    }
+    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    // Names of patients are in any encoding; what is read is ASCII.
+    header::parse(&String::from_utf8_lossy(&bytes))
+}
+
+/// The files that a header names, where it can be read.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let Ok(header) = header_of(path) else { return Vec::new() };
+    let names: BTreeSet<String> = header.channels.into_iter().map(|c| c.file).collect();
+    names.into_iter().map(|n| path.parent().unwrap_or(Path::new("")).join(n)).collect()
 }
 
 fn signal(header: &Header, values: Vec<Vec<f64>>) -> Signal {

@@ -194,11 +194,20 @@ impl Module {
         Ok(Module { device: device.clone(), module })
     }
 
-    /// A function of it.
-    pub fn function(&self, name: &str) -> Result<sys::CUfunction, CudaError> {
-        let name = CString::new(name).map_err(|e| CudaError::Other(e.to_string()))?;
-        // SAFETY: the module is loaded.
-        unsafe { result::module::get_function(self.module, name) }.map_err(named)
+    /// A function of it, loaded, that takes blocks of so many threads.
+    pub fn function(&self, name: &str, threads: u32) -> Result<sys::CUfunction, CudaError> {
+        let c_name = CString::new(name).map_err(|e| CudaError::Other(e.to_string()))?;
+        let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
+        // SAFETY: the module is loaded. Asking for an attribute loads the function, which must not happen first while a
+        // call is recorded.
+        let (function, most) = unsafe {
+            let function = result::module::get_function(self.module, c_name).map_err(named)?;
+            (function, result::function::get_function_attribute(function, most).map_err(named)?)
+        };
+        if i64::from(most) < i64::from(threads) {
+            return Err(CudaError::Other(format!("{name} takes {most} threads a block on this device, not {threads}")));
+        }
+        Ok(function)
     }
 }
 

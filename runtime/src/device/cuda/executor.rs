@@ -55,7 +55,8 @@ impl CudaExecutor {
         let layout = Layout::of(&bound, &program);
         let cubin = code::find(&program, &device.arch, sidecar)?;
         let module = Module::new(device, &cubin)?;
-        let functions = program.functions.iter().map(|f| module.function(&f.name)).collect::<Result<Vec<_>, _>>()?;
+        let functions = program.functions.iter().map(|f| module.function(&f.name, f.function.block));
+        let functions = functions.collect::<Result<Vec<_>, _>>()?;
         let memory = Memory::new(device, layout.bytes)?;
         let (given, made) = (Pinned::new(device, layout.given.1)?, Pinned::new(device, layout.made.1)?);
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(named)?;
@@ -105,7 +106,12 @@ impl CudaExecutor {
         self.launch(&self.program.setup)?;
         self.wait()?;
         if self.program.launches() <= RECORDED {
-            self.graph = Some(self.record()?);
+            self.graph = match self.record() {
+                Ok(graph) => Some(graph),
+                Err(e @ (CudaError::Lost(_) | CudaError::NoMemory { .. })) => return Err(e),
+                // What cannot be recorded is launched one by one, which is slower and the same.
+                Err(_) => None,
+            };
         }
         Ok(())
     }
