@@ -107,7 +107,7 @@ fn pick(from: &Taken, keep: Vec<usize>) -> Taken {
 }
 
 fn enough(have: usize, count: usize) -> Result<usize, String> {
-    if have < count { Err(format!("has {have} points, {count} are wanted of it")) } else { Ok(have) }
+    if have < count { Err(format!("{count} points are wanted of it, {have} are there")) } else { Ok(have) }
 }
 
 /// All points are at numbers, or an error says how many are not.
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!((some.points.len(), &some.points), (7, &some.from));
             assert!(some.points.windows(2).all(|w| w[0][0] < w[1][0]));
         }
-        assert!(prepare(&c, &[Step::Random { count: 21, seed: 0 }]).unwrap_err().contains("has 20 points"));
+        assert!(prepare(&c, &[Step::Random { count: 21, seed: 0 }]).unwrap_err().contains("20 are there"));
         assert!(prepare(&c, &[Step::Farthest(3)]).unwrap_err().contains("not numbers"));
     }
 
