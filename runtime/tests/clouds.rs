@@ -116,7 +116,7 @@ fn wrong_counts_are_named() {
     };
     let cases = [
         (swap(PLY, "vertex 3", "vertex 4"), "1 of `face`, but 0 are there"),
-        (swap(PLY, "vertex 3", "vertex 2"), "corner"),
+        (swap(PLY, "vertex 3", "vertex 2"), "counts fewer rows"),
         (swap(PLY, "face 1", "face 2"), "2 of `face`, but 1 are there"),
         (swap(PLY, "face 1", "face 0"), "counts fewer rows"),
         (swap(PLY, "vertex 3", "vertex 4000000000"), "bytes follow"),
@@ -129,7 +129,7 @@ fn wrong_counts_are_named() {
         (swap(PLY, "end_header", "end"), "`end` is not known"),
         (swap(PCD, "POINTS 3", "POINTS 4"), "WIDTH x HEIGHT is 3"),
         (swap(PCD, "WIDTH 3\nHEIGHT 1\n", "WIDTH 4000000000\nHEIGHT 4000000000\n"), "more than"),
-        (swap(PCD, "WIDTH 3\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS 3", "WIDTH 4"), "but 3 are there"),
+        (swap(PCD, "WIDTH 3\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS 3", "WIDTH 4"), "counts 4 points"),
         (swap(PCD, "WIDTH 3\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS 3", "WIDTH 2"), "more are there"),
         (swap(PCD, "SIZE 4 4 4", "SIZE 4 4"), "2 of SIZE"),
         (swap(PCD, "SIZE 4 4 4", "SIZE 4 4 3"), "not known"),
@@ -238,9 +238,11 @@ fn files_of_other_projects() {
         files.iter().filter(|p| p.extension().is_some_and(|e| ["ply", "pcd", "xyz"].contains(&&*e.to_string_lossy())))
     {
         let name = path.display().to_string();
+        // Some have no points, and the header of one counts 12 of its 13.
+        let wrong = name.contains("ply_empty") || name.contains("points_emptyascii");
         match read(path) {
-            Ok(cloud) => assert!(!cloud.points.is_empty() && !name.contains("ply_empty"), "{name}"),
-            Err(e) => assert!(name.contains("ply_empty"), "{e}"),
+            Ok(cloud) => assert!(!cloud.points.is_empty() && !wrong, "{name}"),
+            Err(e) => assert!(wrong, "{e}"),
         }
     }
 }

@@ -107,7 +107,7 @@ fn pick(from: &Taken, keep: Vec<usize>) -> Taken {
 }
 
 fn enough(have: usize, count: usize) -> Result<usize, String> {
-    if have < count { Err(format!("has {have} points, {count} are wanted of it")) } else { Ok(have) }
+    if have < count { Err(format!("{count} points are wanted of it, {have} are there")) } else { Ok(have) }
 }
 
 /// All points are at numbers, or an error says how many are not.
@@ -128,7 +128,7 @@ pub struct Stream(pub u64);
 
 impl Stream {
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -138,12 +138,12 @@ impl Stream {
 
     /// From 0 up to 1.
     pub fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Below `n`.
     pub fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next()) * n.max(1) as u128) >> 64) as usize
+        ((u128::from(self.bits()) * n.max(1) as u128) >> 64) as usize
     }
 }
 
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!((some.points.len(), &some.points), (7, &some.from));
             assert!(some.points.windows(2).all(|w| w[0][0] < w[1][0]));
         }
-        assert!(prepare(&c, &[Step::Random { count: 21, seed: 0 }]).unwrap_err().contains("has 20 points"));
+        assert!(prepare(&c, &[Step::Random { count: 21, seed: 0 }]).unwrap_err().contains("20 are there"));
         assert!(prepare(&c, &[Step::Farthest(3)]).unwrap_err().contains("not numbers"));
     }
 
