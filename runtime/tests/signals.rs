@@ -102,7 +102,7 @@ fn equals_scipy_on_a_formula() {
     let text = std::fs::read_to_string(uad_tests::root().join("tests/oracles/signals.json")).unwrap();
     let oracle: serde_json::Value = serde_json::from_str(&text).unwrap();
     let x: Vec<f64> =
-        (0..700).map(|i| f64::from(i)).map(|i| (i * 0.05).sin() + 0.3 * (i * 0.9 + 1.0).sin() + 0.002 * i).collect();
+        (0..700).map(f64::from).map(|i| (i * 0.05).sin() + 0.3 * (i * 0.9 + 1.0).sin() + 0.002 * i).collect();
     let both = |s: Vec<_>| both_ways(&x, &s).unwrap();
     let cases = [
         ("high_pass 1 order 2", both(butterworth(true, 1.0 / 500.0, 2))),

@@ -106,7 +106,7 @@ join_1(float* __restrict__ w0, Best<float>* __restrict__ w1, Best<float>* __rest
 // %x f32[1, 17, 15, 3], %w f32[20, 7, 7, 3], %y f32[1, 9, 8, 20]
 // dot, batch: - = 1,  m: i0(1) i1(9) i2(8) = 72,  n: i3(20) = 20,  k: i4(7) i5(7) i6(3) = 147
 // tile 32 x 32 x 16, 2 x 2 results a thread
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
 dot_0(const float* __restrict__ x0, const float* __restrict__ x1, float* __restrict__ y0) {
   __shared__ __align__(16) float a_tile[16][36];
   __shared__ __align__(16) float b_tile[16][36];
@@ -181,7 +181,7 @@ dot_0(const float* __restrict__ x0, const float* __restrict__ x1, float* __restr
 // %q f32[2, 3, 4], %k f32[2, 5, 4], %v f32[2, 5, 2], %y f32[2, 3, 2]
 // attention, batch: i0(2),  t: i1(3),  s: i2(5),  d: i3(4),  e: i4(2)
 // a block takes 16 queries and 16 features of values, 32 keys at a time
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
 attention_0(const float* __restrict__ x0, const float* __restrict__ x1, const float* __restrict__ x2, float* __restrict__ y0) {
   __shared__ __align__(16) float q_tile[4][20];
   __shared__ __align__(16) float k_tile[4][36];

@@ -1,7 +1,7 @@
 //! Every kernel of every spec through NVRTC, for the architectures that are supported.
 //!
-//! In: the detectors of `specs`, bound to a batch of two: what scores, and the step of UniAD; with `UAD_CUDA_ALL=1` all
-//! entries, which takes some minutes more and is not compared with the file. Out: registers, shared and local memory of every
+//! In: the detectors of `specs`, bound to a batch of two: those that are measured most ([`WATCHED`]); with `UAD_CUDA_ALL=1`
+//! every entry of every spec, which takes some minutes more and is not compared with the file. Out: registers, shared and local memory of every
 //! function, in `tests/cases/cuda_resources.txt` (`UADC_BLESS=1` writes it); no warnings; no local memory in
 //! contractions and attention. Invariants: equal functions are compiled once; where NVRTC is absent the test says
 //! "ignored"; numbers are compared for the version of NVRTC that the file was made with. Imports: all crates.
@@ -17,6 +17,9 @@ use uad_tests::{files, root};
 
 /// Architectures.
 const ARCHS: [&str; 2] = ["sm_80", "sm_90"];
+
+/// Entries whose resources are kept.
+const WATCHED: [&str; 4] = ["uniad score", "uniad train", "pradot score", "pbas score"];
 
 /// Functions that are compiled at a time.
 const TOGETHER: usize = 64;
@@ -86,7 +89,7 @@ fn every_kernel_of_every_spec_compiles() {
         return;
     };
     let mut programs = programs();
-    programs.retain(|name, _| all_entries() || name.ends_with(" score") || name == "uniad train");
+    programs.retain(|name, _| all_entries() || WATCHED.contains(&name.as_str()));
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
     let mut distinct: Vec<(&str, &str)> = Vec::new();
     for f in programs.values().flat_map(|p| &p.functions) {

@@ -7,8 +7,8 @@ mod uadc;
 
 use serde_json::Value;
 use uad_plan::tensor::Tensor;
-use uad_runtime::data::signal::read;
 use uad_runtime::data::signal::steps::{Step, prepare};
+use uad_runtime::data::signal::{array, read};
 use uad_runtime::tensors::{self, TensorFile};
 use uadc::Scratch;
 
@@ -196,6 +196,34 @@ fn segments_and_targets_equal_golden() {
             let (made, wanted) = (ours.get(ours_name).unwrap(), wanted);
             let worst = made.iter().zip(wanted.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             assert!(worst < 1e-3 && wanted.iter().count() >= 8 * 300, "{record} {name}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn functions_after_the_loader_are_part_of_the_graph() {
+    let s = Scratch::new("graph");
+    // One of ours, for each sample; one of the library, for all at once.
+    s.file(
+        "own.uad",
+        "use data.{signal, crop, z_score}\n\nfn turned(x: f32[k, q]) -> f32[k, q] { x * 2 - max(x) }\n\ndetector own {\n  \
+         input x: f32[b, 2, 300] from signal |> crop(300, start: 20) |> turned |> z_score\n  score { map = x }\n}\n",
+    );
+    assert_eq!(s.uadc(&["build", "own.uad", "-o", "own.uadx"]).code, 0);
+    for n in 0..3 {
+        write(&s, &format!("r{n}"), &record(n, false).0);
+    }
+    let ran = s.uadc(&["run", "own.uadx", "r0.hea", "r1.hea", "r2.hea", "--out", "out", "--batch", "3"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for n in 0..3 {
+        let (shape, made) = array::read(&s.path(&format!("out/r{n}_scores.npy"))).unwrap();
+        assert_eq!(shape, [2, 300]);
+        for (lead, made) in record(n, false).0.iter().zip(made.chunks_exact(300)) {
+            let x = &lead[20..320];
+            let mean = x.iter().sum::<f64>() / 300.0;
+            let deviation = (x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 300.0).sqrt();
+            let worst = x.iter().zip(made).map(|(v, m)| ((v - mean) / deviation - m).abs()).fold(0.0, f64::max);
+            assert!(worst < 5e-3, "{worst}");
         }
     }
 }

@@ -181,7 +181,8 @@ impl<'a> Ev<'a> {
             graph.nodes.push(Node { args, op: node.op.clone(), ty: node.ty.clone(), scope: node.scope });
             places.push(old.places[n]);
         }
-        let (mut dims, mut children): (Vec<(&'a str, Dim, Place)>, Vec<(String, Child<'a>)>) = Default::default();
+        let mut dims: Vec<(&'a str, Dim, Place)> = Vec::new();
+        let mut children = Vec::new();
         for done in from {
             for r in &done.requires {
                 if !graph.requires.contains(r) {
@@ -226,7 +227,7 @@ impl<'a> Ev<'a> {
             if let Some(Slot::Lazy(thunk)) = frame.slot(name) {
                 thunk.done.set(true);
             }
-            frame.set(*name, value.clone());
+            frame.set(name, value.clone());
         }
         frame.dims.borrow_mut().extend(common.dims.iter().cloned());
         owner.children.borrow_mut().extend(common.children.iter().cloned());

@@ -69,6 +69,9 @@ impl Filler {
     }
 }
 
+/// What a function gives, with the names that it has.
+type Results<'a> = &'a [(Option<Name>, Type)];
+
 impl<'a> Ev<'a> {
     /// Elaborates the synthesiser of a slot, or of the first slot that has one.
     pub(crate) fn synth_entry(&mut self, wanted: Option<&str>) -> Option<SynthInfo> {
@@ -134,12 +137,7 @@ impl<'a> Ev<'a> {
     }
 
     /// The results of a slot of this type and the input that it takes, if it is a synthesiser.
-    fn synthesises(
-        &mut self,
-        ty: &'a Type,
-        body: &'a [Stmt],
-        module: usize,
-    ) -> Option<(&'a [(Option<Name>, Type)], &'a Name)> {
+    fn synthesises(&mut self, ty: &'a Type, body: &'a [Stmt], module: usize) -> Option<(Results<'a>, &'a Name)> {
         let (mut ty, mut module) = (ty, module);
         for _ in 0..32 {
             let TypeKind::Name(n) = &ty.kind else { break };

@@ -65,6 +65,7 @@ pub fn emit(e: &mut Emitter<'_>, k: &Kernel<i64>, parts: &Parts<'_>) -> Result<(
     let (over, across) = (queries.pieces(tile_t), width.pieces(tile_w));
     let linear = batches * over * tile_t * across * tile_w;
     let mut f = Func::new(e.entry, k, linear.max(keys + KEYS).max(depth + DEPTH));
+    f.resident(2);
     let axes = |name: &str, which: &[usize]| {
         let each: Vec<String> = which.iter().map(|a| format!("i{a}({})", k.axes[*a])).collect();
         format!("{name}: {}", if each.is_empty() { "-".to_owned() } else { each.join(" ") })

@@ -11,8 +11,7 @@ use super::dot::{Product, Side};
 use super::dot_thin::multiply_add;
 use super::func::Func;
 use super::hole::{self, Value, register};
-use super::index::{Cut, points};
-use super::map::by_stride;
+use super::index::Cut;
 use super::program::Emitter;
 use super::rows::one;
 
@@ -76,6 +75,7 @@ pub fn emit(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile) -> Result<(), Stri
     let linear =
         (batches * over * tile.rows * across * tile.columns).saturating_mul(tile.parts).max(terms + tile.depth);
     let mut f = Func::new(e.entry, p.k, linear);
+    f.resident(2);
     f.note(format!("dot, {}", p.title()));
     let cut = if tile.parts > 1 { format!(", sums in {} parts", tile.parts) } else { String::new() };
     let (tm, tn) = (tile.rows / SIDE, tile.columns / SIDE);
@@ -261,7 +261,6 @@ fn join(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile, from: usize, total: i6
     f.spread("block", &p.batch);
     f.spread(m, &p.rows.axes);
     f.spread(n, &p.columns.axes);
-    debug_assert_eq!(points(&p.k.axes, &by_stride(None, &p.batch)), p.batches());
     store(&mut f, p.out, Value::atom("sum", p.dtype))?;
     e.launch(f, "join", BLOCK as u32, total.pieces(super::map::BLOCK))
 }

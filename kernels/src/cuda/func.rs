@@ -60,6 +60,7 @@ pub struct Func<'a> {
     written: BTreeSet<u32>,
     names: usize,
     shared: u32,
+    resident: u32,
 }
 
 impl<'a> Func<'a> {
@@ -70,9 +71,14 @@ impl<'a> Func<'a> {
         let written = kernel.writes.iter().map(|w| w.buffer.0).collect();
         let at = vec!["0".to_owned(); kernel.axes.len()];
         let (code, notes, params) = (Code::default(), Vec::new(), Vec::new());
-        let mut f = Func { entry, kernel, code, at, wide, notes, params, written, names: 0, shared: 0 };
+        let mut f = Func { entry, kernel, code, at, wide, notes, params, written, names: 0, shared: 0, resident: 0 };
         f.code.open("");
         f
+    }
+
+    /// So many blocks are to run on a multiprocessor at once. The compiler aims at more of its own accord, and spills.
+    pub fn resident(&mut self, blocks: u32) {
+        self.resident = blocks;
     }
 
     /// A line of the comment above the function.
@@ -267,7 +273,8 @@ impl<'a> Func<'a> {
             text.push_str(&format!("// {note}\n"));
         }
         let params: Vec<&str> = self.params.iter().map(|p| p.1.as_str()).collect();
-        let head = format!("extern \"C\" __global__ void __launch_bounds__({block})\n{}(", Function::NAME);
+        let bounds = if self.resident > 0 { format!("{block}, {}", self.resident) } else { block.to_string() };
+        let head = format!("extern \"C\" __global__ void __launch_bounds__({bounds})\n{}(", Function::NAME);
         text.push_str(&head);
         text.push_str(&params.join(", "));
         text.push_str(") ");

@@ -16,8 +16,6 @@ const BLOCKS: i64 = 512;
 /// What both templates begin with: a loop over matrices, and the matrix in `a`.
 struct Begun<'a> {
     f: Func<'a>,
-    outer: Vec<usize>,
-    matrices: i64,
     n: i64,
     block: i64,
     grid: i64,
@@ -43,7 +41,7 @@ fn begin<'a>(
     f.note(format!("{what} {:?}: a block a matrix", k.axes));
     let from = e.scratch(grid * matrices_each * n * n * 8)?;
     f.work(from, "double", "work");
-    f.code.line(format!("const int t = threadIdx.x;"));
+    f.code.line("const int t = threadIdx.x;");
     f.code.line(format!("double* a = work + blockIdx.x * {}LL;", matrices_each * n * n));
     let of = f.index_type();
     f.code.open(format!("for ({of} matrix = blockIdx.x; matrix < {matrices}; matrix += gridDim.x)"));
@@ -54,12 +52,12 @@ fn begin<'a>(
     f.code.line(format!("a[j] = {};", value.text));
     f.code.close();
     f.code.line("__syncthreads();");
-    Ok(Some(Begun { f, outer, matrices, n, block, grid }))
+    Ok(Some(Begun { f, n, block, grid }))
 }
 
 /// Emits `cholesky`.
 pub fn cholesky<'a>(e: &mut Emitter<'a>, k: &'a Kernel<i64>) -> Result<(), String> {
-    let Some(Begun { mut f, n, block, grid, .. }) = begin(e, k, "cholesky", 1)? else { return Ok(()) };
+    let Some(Begun { mut f, n, block, grid }) = begin(e, k, "cholesky", 1)? else { return Ok(()) };
     f.code.line(format!(
         "for (int j = 0; j < {n}; ++j) {{\n\
          \x20 for (int i = j + t; i < {n}; i += {block}) {{\n\
@@ -86,8 +84,7 @@ pub fn cholesky<'a>(e: &mut Emitter<'a>, k: &'a Kernel<i64>) -> Result<(), Strin
 
 /// Emits `eigh`: Jacobi rotations in the order of the definition.
 pub fn eigh<'a>(e: &mut Emitter<'a>, k: &'a Kernel<i64>) -> Result<(), String> {
-    let Some(Begun { mut f, n, block, grid, matrices, outer }) = begin(e, k, "eigh", 2)? else { return Ok(()) };
-    let _ = (matrices, outer);
+    let Some(Begun { mut f, n, block, grid }) = begin(e, k, "eigh", 2)? else { return Ok(()) };
     let last = k.axes.len() - 1;
     f.share("double", 8, "sums", &[2, block as usize]);
     let order = e.scratch(grid * n * 4)?;
@@ -154,7 +151,7 @@ pub fn eigh<'a>(e: &mut Emitter<'a>, k: &'a Kernel<i64>) -> Result<(), String> {
         step = n + 1,
     ));
     f.code.open(format!("for (int j = t; j < {n}; j += {block})"));
-    f.code.line(format!("const int column = order[j];"));
+    f.code.line("const int column = order[j];");
     f.code.line("double largest = 0.0;");
     f.code.line(format!(
         "for (int k = 0; k < {n}; ++k) if (fabs(v[k * {n} + column]) > fabs(largest)) largest = v[k * {n} + column];"

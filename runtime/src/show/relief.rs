@@ -322,7 +322,8 @@ mod tests {
         let paper = Rgb(PAPER.map(|v| (v * 255.0).round() as u8));
         let covered = a.pixels().filter(|p| **p != paper).count() as f32 / (120.0 * 120.0);
         let disc = std::f32::consts::PI / 4.0 / (1.08 * 1.08);
-        assert!((covered - disc).abs() < 0.08, "{covered} of the picture, a disc takes {disc}");
+        // Points are discs themselves, so the ball is a little larger than its points.
+        assert!((0.0..0.15).contains(&(covered - disc)), "{covered} of the picture, a disc takes {disc}");
         assert!(a.pixels().zip(b.pixels()).filter(|(x, y)| x != y).count() > 100);
     }
 

@@ -85,7 +85,8 @@ impl Format {
             212 => {
                 let at = n / 2 * 3;
                 let high = byte(at + 1);
-                let value = if n % 2 == 0 { byte(at) | (high & 0xf) << 8 } else { byte(at + 2) | (high & 0xf0) << 4 };
+                let value =
+                    if n.is_multiple_of(2) { byte(at) | (high & 0xf) << 8 } else { byte(at + 2) | (high & 0xf0) << 4 };
                 signed(value, 12)
             }
             310 => {
