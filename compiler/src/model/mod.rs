@@ -53,7 +53,7 @@ pub(crate) use stacks::on_deep_stacks;
 
 pub use info::*;
 pub use stage::pattern_matches;
-pub use synth::{Filler, SYNTH, SynthInfo};
+pub use synth::{Filler, SEEN, SYNTH, SynthInfo};
 
 use emit::Level;
 use modules::Module;

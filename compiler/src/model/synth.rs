@@ -11,9 +11,13 @@ use super::types::Head;
 use super::value::{Arg, FieldValue, Value};
 use super::{EntryKind, Ev, prune};
 use crate::diag::Diagnostic;
+use crate::graph::Op;
 
 /// The name of the entry.
 pub const SYNTH: &str = "synth";
+
+/// The output of what the synthesiser saw. It is not there where that is the input itself.
+pub const SEEN: &str = "seen";
 
 /// A synthesiser of a detector.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -94,9 +98,18 @@ impl<'a> Ev<'a> {
         let Value::Func(f) = self.read_slot(&slot, &name.text, &env).ok()? else { return None };
         let slot = env.slot(&input.text)?;
         let samples = self.read_slot(&slot, &input.text, &env).ok()?;
+        let seen = samples.clone();
         let made = self.each(&f, vec![Arg { name: None, value: samples, place }], place).ok()?;
         let Value::Record(made) = made else { return None };
         let mut outputs = Vec::new();
+        // What the synthesiser saw, where functions of the pipeline stand between it and the loader.
+        if let Value::Tensor(t) = &seen {
+            let node = self.here(t, place).ok()?;
+            let graph = &mut self.levels[0].graph;
+            if !matches!(graph.nodes[node.0 as usize].op, Op::Input(_)) {
+                graph.outputs.push((SEEN.to_owned(), node));
+            }
+        }
         for (k, (_, v)) in made.iter().enumerate() {
             let own = parts.get(k).and_then(|p| p.0.as_ref()).map(|n| n.text.clone());
             let name = match k {

@@ -33,7 +33,7 @@ pub fn clear(cloud: &Cloud) -> Mask {
 pub fn spread(cloud: &Cloud, steps: &[Step], values: &[f32]) -> OwnMap {
     let (height, width) = size(cloud);
     let taken = steps::prepare(cloud, steps).unwrap_or_default();
-    let near = Near::new(&taken.from);
+    let near = Near::new(&taken.points);
     let lowest = values.iter().copied().filter(|v| v.is_finite()).fold(f32::INFINITY, f32::min);
     let lowest = if lowest.is_finite() { lowest } else { 0.0 };
     let one = |p: &[f32; 3]| near.find(p).and_then(|n| values.get(n)).copied().unwrap_or(lowest);

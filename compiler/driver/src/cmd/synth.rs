@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use uad_compiler::model::{SYNTH, SynthInfo};
+use uad_compiler::model::{SEEN, SYNTH, SynthInfo};
 use uad_plan::tensor::Tensor;
 use uad_runtime::data::kind::{Kind, Pipeline, Value};
 use uad_runtime::data::set::{Dataset, Options, Split};
@@ -95,7 +95,8 @@ impl Maker {
             let draw = Draw { seed, step: number * TRIES + t, sample: 0 };
             let (results, _) = self.engine.call_seeded(SYNTH, &given, draw)?;
             let get = |name: &str| results.get(name).and_then(Tensor::as_f32).unwrap_or_default();
-            let made = Made::new(self.pipeline.kind(), &shape, &before, get("sample"), get("mask"));
+            let seen = if results.contains_key(SEEN) { get(SEEN) } else { &before };
+            let made = Made::new(self.pipeline.kind(), &shape, seen, get("sample"), get("mask"));
             let made = made.ok_or_else(|| {
                 let what = format!(
                     "`{}` does not give a sample of the size of `{}` and a mask",

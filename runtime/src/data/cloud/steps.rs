@@ -1,6 +1,6 @@
 //! What happens to a cloud before a detector reads it.
 //!
-//! In: a cloud, steps with their arguments. Out: [`Taken`], points with where they were. Invariants: the steps are those that the
+//! In: a cloud, steps with their arguments. Out: [`Taken`] points. Invariants: the steps are those that the
 //! stdlib marks `@loader`; an unknown one is refused when the pipeline is made; what is drawn follows from the seed and the number
 //! of points alone. Imports: clouds.
 
@@ -27,8 +27,6 @@ pub enum Step {
         /// Other seed, other points.
         seed: u64,
     },
-    /// Centre at 0, farthest point at distance 1.
-    CentreUnit,
 }
 
 /// Points that were taken of a cloud.
@@ -36,8 +34,6 @@ pub enum Step {
 pub struct Taken {
     /// Where they are.
     pub points: Vec<[f32; 3]>,
-    /// Where they were in the file.
-    pub from: Vec<[f32; 3]>,
 }
 
 impl Step {
@@ -57,7 +53,6 @@ impl Step {
             "random_points" => Ok(Step::Random { count: count()?, seed: seed()? }),
             "farthest_points" => Ok(Step::Farthest(count()?)),
             "surface_points" => Ok(Step::Surface { count: count()?, seed: seed()? }),
-            "centre_unit" => Ok(Step::CentreUnit),
             _ => Err(format!("this version has no loader step `{name}` for clouds")),
         }
     }
@@ -65,7 +60,7 @@ impl Step {
 
 /// Runs the steps. What is left must be points, all of them at numbers.
 pub fn prepare(cloud: &Cloud, steps: &[Step]) -> Result<Taken, String> {
-    let mut taken = Taken { points: cloud.points.clone(), from: cloud.points.clone() };
+    let mut taken = Taken { points: cloud.points.clone() };
     for (k, step) in steps.iter().enumerate() {
         match step {
             Step::Valid => {
@@ -85,12 +80,7 @@ pub fn prepare(cloud: &Cloud, steps: &[Step]) -> Result<Taken, String> {
             }
             Step::Surface { .. } if k > 0 => return Err("`surface_points` is the first step".to_owned()),
             Step::Surface { count, seed } => {
-                let points = surface(cloud, *count, *seed)?;
-                taken = Taken { from: points.clone(), points };
-            }
-            Step::CentreUnit => {
-                numbers(&taken.points)?;
-                centre_unit(&mut taken.points);
+                taken = Taken { points: surface(cloud, *count, *seed)? };
             }
         }
     }
@@ -102,8 +92,7 @@ pub fn prepare(cloud: &Cloud, steps: &[Step]) -> Result<Taken, String> {
 }
 
 fn pick(from: &Taken, keep: Vec<usize>) -> Taken {
-    let some = |all: &[[f32; 3]]| keep.iter().filter_map(|n| all.get(*n).copied()).collect();
-    Taken { points: some(&from.points), from: some(&from.from) }
+    Taken { points: keep.iter().filter_map(|n| from.points.get(*n).copied()).collect() }
 }
 
 fn enough(have: usize, count: usize) -> Result<usize, String> {
@@ -210,16 +199,6 @@ fn surface(cloud: &Cloud, count: usize, seed: u64) -> Result<Vec<[f32; 3]>, Stri
     Ok(points)
 }
 
-fn centre_unit(points: &mut [[f32; 3]]) {
-    let n = points.len().max(1) as f64;
-    let mean: [f64; 3] = std::array::from_fn(|k| points.iter().map(|p| f64::from(p[k])).sum::<f64>() / n);
-    let from = |p: &[f32; 3]| -> [f64; 3] { std::array::from_fn(|k| f64::from(p[k]) - mean[k]) };
-    let far = points.iter().map(|p| from(p).iter().map(|v| v * v).sum::<f64>()).fold(0.0, f64::max).sqrt();
-    for p in points {
-        *p = from(p).map(|v| (v / far.max(1e-12)) as f32);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,7 +218,7 @@ mod tests {
         assert_eq!(prepare(&c, &[Step::Valid]).unwrap().points.len(), 18);
         for steps in [[Step::Valid, Step::Random { count: 7, seed: 1 }], [Step::Valid, Step::Farthest(7)]] {
             let some = prepare(&c, &steps).unwrap();
-            assert_eq!((some.points.len(), &some.points), (7, &some.from));
+            assert_eq!(some.points.len(), 7);
             assert!(some.points.windows(2).all(|w| w[0][0] < w[1][0]));
         }
         assert!(prepare(&c, &[Step::Random { count: 21, seed: 0 }]).unwrap_err().contains("20 are there"));
@@ -270,14 +249,5 @@ mod tests {
         let far = taken.points.iter().filter(|p| p[2] > 5.0).count();
         assert!((2900..3100).contains(&far));
         assert!(prepare(&cloud(9), &[Step::Surface { count: 4, seed: 3 }]).unwrap_err().contains("no faces"));
-    }
-
-    #[test]
-    fn centred_and_of_unit_reach() {
-        let taken = prepare(&cloud(50), &[Step::CentreUnit]).unwrap();
-        let sum: f32 = taken.points.iter().map(|p| p[0]).sum();
-        let far = taken.points.iter().map(|p| p.iter().map(|v| v * v).sum::<f32>().sqrt()).fold(0.0, f32::max);
-        assert!(sum.abs() < 1e-4 && (far - 1.0).abs() < 1e-6);
-        assert_eq!(taken.from, cloud(50).points);
     }
 }
