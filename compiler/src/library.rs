@@ -35,10 +35,13 @@ texts! {
 texts! {
     /// Specs: name and text.
     SPECS, "specs", ".uad":
+    "dinomaly"
     "draem"
+    "efficientad"
     "encoders"
     "fader"
     "first"
+    "glass"
     "hetnet"
     "mmae_ecg"
     "onenip"
@@ -48,9 +51,11 @@ texts! {
     "pnas3d"
     "pradot"
     "rd4ad"
+    "refined"
     "simplenet"
     "stfpm"
     "surfaces"
+    "tiny"
     "uniad"
 }
 

@@ -9,6 +9,7 @@ mod cmd;
 mod compiled;
 mod engine;
 mod failure;
+mod peers;
 mod progress;
 mod render;
 mod scorer;

@@ -1,9 +1,10 @@
 //! Scores of images, through a bundle.
 //!
 //! In: a bundle, images that went through its pipeline. Out: scores and maps. Invariants: images of one call have one size; results are in the
-//! order of the images; a detector without `sample` is scored by the highest value of its map. Imports: engine; bundles.
+//! order of the images; a detector without `sample` is scored by the highest value of its map. Imports: engine, peers; bundles.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use uad_plan::tensor::Tensor;
 use uad_runtime::bundle::{Bundle, v1};
@@ -13,6 +14,7 @@ use uad_runtime::data::pipeline::{self, Step};
 use crate::args;
 use crate::engine::Engine;
 use crate::failure::{Done, Failure};
+use crate::peers::{self, Seconds};
 use crate::terminal::{Look, count, err};
 
 /// A detector on images.
@@ -21,6 +23,7 @@ pub struct Scorer {
     image: String,
     /// Inputs that take the number of the sample's class.
     classes: Vec<String>,
+    seconds: Seconds,
     /// What happens to an image before it is scored.
     pub steps: Vec<Step>,
 }
@@ -54,7 +57,7 @@ pub fn warn_untrained(card: &v1::Card) -> Option<String> {
 
 impl Scorer {
     /// A bundle whose inputs come from images; `labelled` where the classes of samples are known too.
-    pub fn new(bundle: Bundle, how: &args::Engine, labelled: bool) -> Done<Scorer> {
+    pub fn new(bundle: Bundle, how: &args::Engine, labelled: bool, peer: Option<&Path>) -> Done<Scorer> {
         let images: Vec<_> = bundle.card.inputs.iter().filter(|i| i.source == "rgb").cloned().collect();
         let [input] = images.as_slice() else {
             let n = count(images.len(), "image input");
@@ -64,21 +67,21 @@ impl Scorer {
             ))
             .help("give its inputs as tensors: uadc run --tensors IN.safetensors -o OUT.safetensors"));
         };
-        let others = bundle.card.inputs.iter().filter(|i| i.source != "rgb");
+        let seconds = Seconds::new(&bundle, peer)?;
+        let others = bundle.card.inputs.iter().filter(|i| i.source != "rgb" && i.source != "peer");
         let (classes, others): (Vec<_>, Vec<_>) = others.partition(|i| labelled && i.source == "class");
         if let Some(other) = others.first() {
             return Err(Failure::input(format!("the input `{}` does not come from images", other.name))
                 .help("give all inputs as tensors: uadc run --tensors IN.safetensors -o OUT.safetensors"));
         }
         let classes = classes.into_iter().map(|i| i.name.clone()).collect();
-        let steps = input.steps.iter().map(|s| pipeline::Step::new(&s.name, &s.args));
-        let steps = steps.collect::<Result<Vec<_>, String>>().map_err(Failure::input)?;
+        let steps = peers::steps(input)?;
         let image = input.name.clone();
-        Ok(Scorer { engine: Engine::of_bundle(bundle, how, &[])?, image, classes, steps })
+        Ok(Scorer { engine: Engine::of_bundle(bundle, how, &[])?, image, classes, seconds, steps })
     }
 
-    /// Scores images, each with the number of its class.
-    pub fn score(&mut self, samples: &[(&RgbImage, i32)]) -> Done<Vec<Scored>> {
+    /// Scores images, each with the number and the name of its class.
+    pub fn score(&mut self, samples: &[(&RgbImage, i32, Option<&str>)]) -> Done<Vec<Scored>> {
         let mut found: Vec<Scored> = vec![Scored::default(); samples.len()];
         let mut left: Vec<usize> = (0..samples.len()).collect();
         while let Some(first) = left.first() {
@@ -97,6 +100,8 @@ impl Scorer {
                 let tensor = Tensor::from_f64(uad_plan::DType::I32, &[now.len()], numbers).map_err(fault)?;
                 given.insert(name.clone(), tensor);
             }
+            let classes: Vec<Option<&str>> = now.iter().map(|n| samples[*n].2).collect();
+            given.extend(self.seconds.of(&classes)?);
             let results = self.engine.call("score", &given)?;
             for (row, n) in now.into_iter().enumerate() {
                 found[n] = one(row, &results);

@@ -54,7 +54,13 @@ pub fn each(
     let (mut broken, mut waiting) = (Vec::new(), Vec::new());
     let mut flush = |waiting: &mut Vec<(usize, Ready)>| -> Done {
         let now = std::mem::take(waiting);
-        let given: Vec<_> = now.iter().map(|(n, r)| (&r.picture, set.class_number(&set.samples[*n]))).collect();
+        let given: Vec<_> = now
+            .iter()
+            .map(|(n, r)| {
+                let sample = &set.samples[*n];
+                (&r.picture, set.class_number(sample), Some(sample.class.as_str()))
+            })
+            .collect();
         let found = scorer.score(&given)?;
         for ((n, ready), scored) in now.into_iter().zip(found) {
             let size = scored.map.as_ref().map(|m| (m.0, m.1));

@@ -12,6 +12,7 @@ pub mod image;
 pub mod load;
 pub mod manifest;
 pub mod mask;
+pub mod peer;
 pub mod pipeline;
 pub mod procedural;
 pub mod resize;

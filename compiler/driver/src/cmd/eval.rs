@@ -48,7 +48,7 @@ pub fn run(args: &Eval) -> Done {
     let facts = facts(&bundle, args);
     let detector = bundle.card.detector.clone();
     let calibrated = bundle.card.calibration.as_ref().map(super::calibrate::lines);
-    let mut scorer = Scorer::new(bundle, &args.engine, true)?;
+    let mut scorer = Scorer::new(bundle, &args.engine, true, args.peer.as_deref())?;
     let steps = scorer.steps.clone();
     let mut classes: Vec<Gathered> = Vec::new();
     let (mut rows, mut taken) = (Vec::new(), BTreeSet::new());

@@ -111,7 +111,7 @@ struct Runner {
 impl Runner {
     fn new(args: &Run, bundle: Bundle) -> Done<Runner> {
         let boundaries = Boundaries::new(&bundle, &args.judge)?;
-        let scorer = Scorer::new(bundle, &args.engine, false)?;
+        let scorer = Scorer::new(bundle, &args.engine, false, args.peer.as_deref())?;
         if let Some(folder) = &args.out {
             std::fs::create_dir_all(folder).map_err(|e| Failure::file("create", folder, e))?;
         }
@@ -164,7 +164,7 @@ impl Runner {
     }
 
     fn score(&mut self, samples: Vec<(PathBuf, RgbImage, RgbImage)>, progress: &Progress) -> Done {
-        let ready: Vec<(&RgbImage, i32)> = samples.iter().map(|s| (&s.2, 0)).collect();
+        let ready: Vec<(&RgbImage, i32, Option<&str>)> = samples.iter().map(|s| (&s.2, 0, None)).collect();
         let found = self.scorer.score(&ready)?;
         for ((path, picture, _), scored) in samples.into_iter().zip(found) {
             let map = scored.map.filter(|_| self.out.is_some());
