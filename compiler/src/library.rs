@@ -36,10 +36,13 @@ texts! {
     /// Specs: name and text.
     SPECS, "specs", ".uad":
     "btf"
+    "dinomaly"
     "draem"
+    "efficientad"
     "encoders"
     "fader"
     "first"
+    "glass"
     "hetnet"
     "mmae_ecg"
     "onenip"
@@ -49,9 +52,11 @@ texts! {
     "pnas3d"
     "pradot"
     "rd4ad"
+    "refined"
     "simplenet"
     "stfpm"
     "surfaces"
+    "tiny"
     "uniad"
 }
 

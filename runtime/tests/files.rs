@@ -69,6 +69,7 @@ fn bundle() -> Vec<u8> {
         plan: PLAN.into(),
         spec: "//# tiny.uad\ndetector tiny {}\n".into(),
         stored: one("w", 1.0),
+        peers: one("second", 0.25),
         probe_inputs: one("x", 0.5),
         probe_outputs: one("y", 0.5),
     };

@@ -309,6 +309,9 @@ pub struct Run {
     pub batch: u16,
     #[command(flatten)]
     pub judge: Judge,
+    /// The normal image that a detector with a second input looks at beside each; default: what the bundle keeps
+    #[arg(long, value_name = "FILE")]
+    pub peer: Option<PathBuf>,
     #[command(flatten)]
     pub engine: Engine,
     /// Take inputs by their names in the spec from this file
@@ -435,6 +438,9 @@ pub struct Calibrate {
     /// Samples per call
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
+    /// The normal image that a detector with a second input looks at beside each; default: what the bundle keeps
+    #[arg(long, value_name = "FILE")]
+    pub peer: Option<PathBuf>,
     #[command(flatten)]
     pub engine: Engine,
 }
@@ -464,6 +470,9 @@ pub struct Eval {
     pub batch: u16,
     #[command(flatten)]
     pub judge: Judge,
+    /// The normal image that a detector with a second input looks at beside each; default: what the bundle keeps
+    #[arg(long, value_name = "FILE")]
+    pub peer: Option<PathBuf>,
     #[command(flatten)]
     pub engine: Engine,
 }

@@ -10,6 +10,7 @@ mod compiled;
 mod device;
 mod engine;
 mod failure;
+mod peers;
 mod progress;
 mod render;
 mod scorer;

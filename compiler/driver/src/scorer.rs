@@ -1,9 +1,10 @@
 //! Scores of samples, through a bundle.
 //!
 //! In: a bundle, samples that went through its pipeline. Out: scores and maps. Invariants: samples of one call have one size; results are in the
-//! order of the samples; a detector without `sample` is scored by the highest value of its map. Imports: engine; bundles.
+//! order of the samples; a detector without `sample` is scored by the highest value of its map. Imports: engine, peers; bundles.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use uad_plan::tensor::Tensor;
 use uad_runtime::bundle::{Bundle, v1};
@@ -12,6 +13,7 @@ use uad_runtime::data::kind::{Kind, Pipeline, Value};
 use crate::args;
 use crate::engine::Engine;
 use crate::failure::{Done, Failure};
+use crate::peers::{self, Seconds};
 use crate::terminal::{Look, count, err};
 
 /// A detector on samples of one kind.
@@ -20,6 +22,7 @@ pub struct Scorer {
     input: String,
     /// Inputs that take the number of the sample's class.
     classes: Vec<String>,
+    seconds: Seconds,
     /// What happens to a sample before it is scored.
     pub pipeline: Pipeline,
 }
@@ -52,8 +55,13 @@ pub fn warn_untrained(card: &v1::Card) -> Option<String> {
 }
 
 impl Scorer {
+    /// Of which kind the samples are that a bundle's inputs come from.
+    pub fn kind_of(bundle: &Bundle) -> Kind {
+        bundle.card.inputs.iter().find_map(|i| Kind::of(&i.source)).unwrap_or_default()
+    }
+
     /// A bundle whose inputs come from samples of one kind; `labelled` where the classes of samples are known too.
-    pub fn new(bundle: Bundle, how: &args::Engine, labelled: bool) -> Done<Scorer> {
+    pub fn new(bundle: Bundle, how: &args::Engine, labelled: bool, peer: Option<&Path>) -> Done<Scorer> {
         let kind_of = |i: &v1::Input| Kind::of(&i.source);
         let inputs = || bundle.card.inputs.iter().filter_map(|i| Some((kind_of(i)?, i.clone())));
         let found: Vec<_> = inputs().collect();
@@ -63,7 +71,8 @@ impl Scorer {
             return Err(Failure::input(what)
                 .help("give its inputs as tensors: uadc run --tensors IN.safetensors -o OUT.safetensors"));
         };
-        let others = bundle.card.inputs.iter().filter(|i| kind_of(i).is_none());
+        let others = bundle.card.inputs.iter().filter(|i| kind_of(i).is_none() && i.source != "peer");
+        let seconds = Seconds::new(&bundle, peer)?;
         let (classes, others): (Vec<_>, Vec<_>) = others.partition(|i| labelled && i.source == "class");
         if let Some(other) = others.first() {
             return Err(Failure::input(format!("the input `{}` does not come from {}s", other.name, kind.noun()))
@@ -72,11 +81,11 @@ impl Scorer {
         let classes = classes.into_iter().map(|i| i.name.clone()).collect();
         let pipeline = kind.pipeline(input.steps.iter().map(v1::Step::call)).map_err(Failure::input)?;
         let input = input.name.clone();
-        Ok(Scorer { engine: Engine::of_bundle(bundle, how, &[])?, input, classes, pipeline })
+        Ok(Scorer { engine: Engine::of_bundle(bundle, how, &[])?, input, classes, seconds, pipeline })
     }
 
-    /// Scores samples, each with the number of its class.
-    pub fn score(&mut self, samples: &[(&Value, i32)]) -> Done<Vec<Scored>> {
+    /// Scores samples, each with the number and the name of its class.
+    pub fn score(&mut self, samples: &[(&Value, i32, Option<&str>)]) -> Done<Vec<Scored>> {
         let mut found: Vec<Scored> = vec![Scored::default(); samples.len()];
         let mut left: Vec<usize> = (0..samples.len()).collect();
         while let Some(first) = left.first() {
@@ -98,6 +107,8 @@ impl Scorer {
                 let tensor = Tensor::from_f64(uad_plan::DType::I32, &[now.len()], numbers).map_err(fault)?;
                 given.insert(name.clone(), tensor);
             }
+            let classes: Vec<Option<&str>> = now.iter().map(|n| samples[*n].2).collect();
+            given.extend(self.seconds.of(&classes)?);
             let results = self.engine.call("score", &given)?;
             for (row, n) in now.into_iter().enumerate() {
                 found[n] = one(row, &results);

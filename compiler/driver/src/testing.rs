@@ -57,7 +57,13 @@ pub fn each(
     let (mut broken, mut waiting) = (Vec::new(), Vec::new());
     let mut flush = |waiting: &mut Vec<(usize, Ready)>| -> Done {
         let now = std::mem::take(waiting);
-        let given: Vec<_> = now.iter().map(|(n, r)| (&r.value, set.class_number(&set.samples[*n]))).collect();
+        let given: Vec<_> = now
+            .iter()
+            .map(|(n, r)| {
+                let sample = &set.samples[*n];
+                (&r.value, set.class_number(sample), Some(sample.class.as_str()))
+            })
+            .collect();
         let found = scorer.score(&given)?;
         for ((n, ready), mut scored) in now.into_iter().zip(found) {
             let map = scored.map.take().map(|m| scorer.pipeline.placed(&ready.raw, m));

@@ -28,7 +28,15 @@ pub type Tensors = BTreeMap<String, Tensor>;
 
 /// Reads a names file.
 pub fn read_names(path: &Path) -> Done<Names> {
-    parse_names(&path.display().to_string(), &source::read(path)?)
+    let mut names = parse_names(&path.display().to_string(), &source::read(path)?)?;
+    if let Some(like) = &names.like {
+        let other = path.with_file_name(like);
+        let other = parse_names(&other.display().to_string(), &source::read(&other)?)?;
+        names.config.extend(other.config);
+        names.weights.extend(other.weights);
+        names.root = names.root.or(other.root);
+    }
+    Ok(names)
 }
 
 fn parse_names(name: &str, text: &str) -> Done<Names> {
@@ -141,7 +149,8 @@ fn split(argument: &str) -> (PathBuf, Option<String>) {
     }
 }
 
-/// Tensors of the blocks that declare a map: paths relative to the block.
+/// Tensors of the blocks that declare a map: paths relative to the block. Where some of them are frozen, the others are there
+/// to be trained, as the student beside its teacher, and begin as they are initialised.
 fn by_block(
     into: &mut Tensors,
     compiled: &Compiled,
@@ -150,9 +159,11 @@ fn by_block(
     fits: impl Fn(&str) -> bool,
 ) -> Done {
     let mut prefixes: Vec<&String> = Vec::new();
+    let some_frozen = compiled.model.stored.iter().any(|s| s.frozen && s.names.as_ref().is_some_and(|n| fits(&n.name)));
     for s in &compiled.model.stored {
         if let Some(n) = &s.names
             && fits(&n.name)
+            && (s.frozen || !some_frozen)
             && !prefixes.contains(&&n.prefix)
         {
             prefixes.push(&n.prefix);

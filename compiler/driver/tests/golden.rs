@@ -52,7 +52,9 @@ fn compare(folder: &Path, case: &Path, row: &BTreeMap<String, toml::Value>, devi
 /// One line per failure: case, and what the command said.
 fn failures(index: &(PathBuf, Index), golden: &Path, device: &str) -> Vec<String> {
     let one = |(case, row): (&String, &BTreeMap<String, toml::Value>)| {
-        let ran = compare(&index.0, &golden.join(case), row, device);
+        // Several rows may be about one case folder.
+        let folder = row.get("case").and_then(toml::Value::as_str).unwrap_or(case);
+        let ran = compare(&index.0, &golden.join(folder), row, device);
         let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_default();
         let tensors = json["tensors"].as_array().map_or(0, Vec::len);
         if ran.code == 0 && tensors > 0 {

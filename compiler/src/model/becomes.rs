@@ -49,33 +49,41 @@ impl<'a> Ev<'a> {
     ) -> R<()> {
         let path = frame.states.borrow().iter().find(|s| s.0 == name).map(|s| s.1.clone());
         if let Some(path) = path {
-            if self.cur != 0 {
-                self.err(
-                    Diagnostic::new("E0411", "a state does not change inside a loop", place, "inside `iterate`")
-                        .help("carry a copy, `with c = state`, and write the state after the loop"),
-                );
-                return Err(Bad);
-            }
             if matches!(self.entry, super::EntryKind::Score) {
                 self.err(Diagnostic::new("E0410", "a state changes in a stage only", place, "reached from `score`"));
                 return Err(Bad);
             }
+            let name = tree_name(name, target);
+            if self.cur != 0 {
+                return self.change_inside(name, path, v, frame, env, place);
+            }
             self.write_state(&path, &v, place)?;
-            if env.kind == Kind::Entry || frame.kind == Kind::Detector {
-                // Statements of the stage read the new value, `let`s of the detector the old one.
-                env.set(tree_name(name, target), v);
-                return Ok(());
-            }
-            if let Some(owner) = &frame.owner {
-                let mut changed = owner.changed.borrow_mut();
-                changed.retain(|c| c.0 != name);
-                changed.push((tree_name(name, target), v.clone()));
-                self.changed.push(owner.clone());
-                self.apart |= self.common.as_ref().is_some_and(|c| c.states.contains(&path));
-            }
+            let home = if env.kind == Kind::Entry || frame.kind == Kind::Detector { env } else { frame };
+            self.became(name, &path, v, home);
+            return Ok(());
         }
         frame.set(tree_name(name, target), v);
         Ok(())
+    }
+
+    /// A state has a new value in a frame: statements of a stage read it there, `let`s of the detector read the old one;
+    /// a block's next use reads it from its owner.
+    pub(super) fn became(&mut self, name: &'a str, path: &str, v: Value<'a>, home: &Env<'a>) {
+        if home.kind == Kind::Entry {
+            if !home.states.borrow().iter().any(|s| s.0 == name) {
+                home.states.borrow_mut().push((name, path.to_string()));
+            }
+        } else if home.kind == Kind::Block
+            && let Some(owner) = home.owner.as_ref().filter(|o| o.join(name) == path)
+        {
+            let mut changed = owner.changed.borrow_mut();
+            changed.retain(|c| c.0 != name);
+            changed.push((name, v.clone()));
+            drop(changed);
+            self.changed.push(owner.clone());
+            self.apart |= self.common.as_ref().is_some_and(|c| c.states.contains(path));
+        }
+        home.set(name, v);
     }
 
     pub(super) fn cannot_become(&mut self, target: &'a Expr, env: &Env<'a>) -> R<()> {

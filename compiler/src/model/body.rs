@@ -142,7 +142,7 @@ impl<'a> Ev<'a> {
     }
 
     /// `left`: how many values of one `let` are still looked at.
-    fn trace_value(&mut self, path: &str, v: &Value<'a>, left: &mut usize) {
+    pub(super) fn trace_value(&mut self, path: &str, v: &Value<'a>, left: &mut usize) {
         let Some(fewer) = left.checked_sub(1) else { return };
         *left = fewer;
         match v {
@@ -264,7 +264,10 @@ impl<'a> Ev<'a> {
     }
 
     pub(super) fn stored_statement(&mut self, p: &'a Param, kind: StoredKind, env: &Env<'a>) -> R<()> {
-        let r = self.stored_value(p, kind, env);
+        let r = self.fed_state(p, kind, env).and_then(|fed| match fed {
+            Some(v) => Ok(v),
+            None => self.stored_value(p, kind, env),
+        });
         match r {
             Ok(v) => {
                 env.set(&p.name.text, v);
@@ -275,6 +278,19 @@ impl<'a> Ev<'a> {
                 Err(Bad)
             }
         }
+    }
+
+    /// A state of a detector whose value is given instead of kept.
+    fn fed_state(&mut self, p: &'a Param, kind: StoredKind, env: &Env<'a>) -> R<Option<Value<'a>>> {
+        if kind != StoredKind::State || env.kind != Kind::Detector {
+            return Ok(None);
+        }
+        let path = env.owner.as_ref().map_or(p.name.text.clone(), |o| o.join(&p.name.text));
+        let v = self.fed(&path, p.ty.as_ref(), env, self.at(env.module, p.name.span))?;
+        if v.is_some() {
+            env.states.borrow_mut().push((&p.name.text, path));
+        }
+        Ok(v)
     }
 
     pub(super) fn stored_value(&mut self, p: &'a Param, kind: StoredKind, env: &Env<'a>) -> R<Value<'a>> {

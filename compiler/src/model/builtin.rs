@@ -383,7 +383,13 @@ impl<'a> Ev<'a> {
                 None => Err(Bad),
             },
             "grad" => self.grad(&g, place),
-            "peer" => self.not_yet("`peer`", place),
+            "peer" => {
+                self.err(
+                    Diagnostic::new("E0410", "`peer` is where an input comes from", place, "not in a graph")
+                        .help("`input other: image[b, 3, size, size] from peer(image)`"),
+                );
+                Err(Bad)
+            }
             _ => self.not_yet(&format!("`{name}`"), place),
         }
     }

@@ -115,12 +115,13 @@ impl<'a> Ev<'a> {
             return false;
         }
         let itself = if around.id == x.graph { Some(x.node) } else { around.captured.get(&(x.graph, x.node)).copied() };
-        l.captured.iter().any(|((graph, node), inner)| {
-            let other = *graph == around.id && Some(*node) != itself;
-            let direct = |by: NodeId| grad::leads(&around.graph, *node, by);
+        let states = l.states.iter().flat_map(super::carry::Inside::pairs).map(|(t, inner)| ((t.graph, t.node), inner));
+        l.captured.iter().map(|(k, inner)| (*k, *inner)).chain(states).any(|((graph, node), inner)| {
+            let other = graph == around.id && Some(node) != itself;
+            let direct = |by: NodeId| grad::leads(&around.graph, node, by);
             other
-                && grad::leads(&l.graph, from, *inner)
-                && (itself.is_some_and(direct) || self.leads_around(outer, *node, x))
+                && grad::leads(&l.graph, from, inner)
+                && (itself.is_some_and(direct) || self.leads_around(outer, node, x))
         })
     }
 }

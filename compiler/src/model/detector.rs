@@ -304,6 +304,8 @@ impl<'a> Ev<'a> {
         }
         let begun = self.begun(frame);
         let cur = std::mem::replace(&mut self.cur, 0);
+        // Loops that it is read in are not around what it makes.
+        let above = self.levels.split_off(self.levels.len().min(1));
         let turn = std::mem::take(&mut self.turn);
         let (training, frozen) = (self.training, self.frozen);
         self.frozen = 0;
@@ -318,6 +320,7 @@ impl<'a> Ev<'a> {
         self.top().scope = scope;
         (self.training, self.frozen) = (training, frozen);
         self.turn = turn;
+        self.levels.extend(above);
         self.cur = cur;
         self.done(thunk.stmt, frame, begun, r.is_err());
         if initial {

@@ -31,6 +31,8 @@ pub(crate) struct Level<'a> {
     pub captures: Vec<Tensor<'a>>,
     /// Number of carried values.
     pub carried: usize,
+    /// States that this body reads.
+    pub states: Vec<super::carry::Inside<'a>>,
     /// Leaves by path.
     pub leaves: HashMap<String, NodeId>,
     /// Where each node was asked for.
@@ -62,6 +64,7 @@ impl<'a> Ev<'a> {
             captured: HashMap::new(),
             captures: Vec::new(),
             carried: 0,
+            states: Vec::new(),
             leaves: HashMap::new(),
             places: Vec::new(),
         }

@@ -368,7 +368,8 @@ impl<'a> Ev<'a> {
         let mut at = Some(env.clone());
         while let Some(f) = at {
             if let Some(slot) = f.slot(n) {
-                return self.read_slot(&slot, n, &f);
+                let v = self.read_slot(&slot, n, &f)?;
+                return Ok(self.state_here(n, &v, &f, env, place)?.unwrap_or(v));
             }
             if let Some((d, _)) = f.dim(n) {
                 return Ok(Value::Int(d));
@@ -449,7 +450,7 @@ impl<'a> Ev<'a> {
                 // Feature maps whose annotation leaves the axes open are `b c h w`.
                 if ty.shape.len() == 4
                     && let Some(n) = ["b", "c", "h", "w"].iter().position(|l| *l == field.text)
-                    && (labels[n].is_empty() || labels[n].len() > 1)
+                    && (labels[n].is_empty() || labels[n].len() > 1 || labels[n].eq_ignore_ascii_case(&field.text))
                 {
                     return Ok(Value::Int(ty.shape[n].clone()));
                 }

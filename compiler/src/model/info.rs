@@ -97,8 +97,19 @@ pub struct InputInfo {
     pub unit: Option<String>,
     /// Steps of the loader, in order.
     pub pipeline: Vec<LoaderStep>,
+    /// Of a `peer`: whose.
+    pub peer: Option<PeerInfo>,
     /// Where it is declared.
     pub place: Place,
+}
+
+/// A second input: what the input `of` is for another sample, a normal one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The input that it is like.
+    pub of: String,
+    /// Is it of the same class?
+    pub same_class: bool,
 }
 
 /// Where foreign weights have their names from.

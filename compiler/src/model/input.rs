@@ -13,7 +13,10 @@ use crate::graph::{Op, TensorType};
 
 use super::types::{Head, Use};
 use super::value::{Arg, Bad, Env, Frame, Func, Kind, R, Tensor, Value};
-use super::{Ev, InputInfo, LoaderStep, Static};
+use super::{Ev, InputInfo, LoaderStep, PeerInfo, Static};
+
+/// Where an input comes from: its source, the loader's steps, whose peer it is.
+type Whence = (String, Vec<LoaderStep>, Option<PeerInfo>);
 
 /// A checked pipeline.
 #[derive(Default)]
@@ -23,6 +26,8 @@ struct Checked<'a> {
     left: Option<(TensorType, Option<&'a str>)>,
     /// What the graph does, with further arguments.
     rest: Vec<(Func<'a>, Vec<Arg<'a>>, Place)>,
+    /// Whose peer it is.
+    peer: Option<PeerInfo>,
 }
 
 impl<'a> Ev<'a> {
@@ -36,11 +41,22 @@ impl<'a> Ev<'a> {
         pipeline: Vec<LoaderStep>,
         place: Place,
     ) {
+        self.peer_info(name, ty, unit, (source, pipeline, None), place);
+    }
+
+    fn peer_info(
+        &mut self,
+        name: &str,
+        ty: TensorType,
+        unit: Option<&'a str>,
+        (source, pipeline, peer): Whence,
+        place: Place,
+    ) {
         if self.inputs.iter().any(|i| i.name == name) {
             return;
         }
         let unit = unit.map(str::to_string);
-        self.inputs.push(InputInfo { name: name.to_string(), ty, source, unit, pipeline, place });
+        self.inputs.push(InputInfo { name: name.to_string(), ty, source, unit, pipeline, peer, place });
     }
 
     /// The value of an input.
@@ -70,7 +86,7 @@ impl<'a> Ev<'a> {
             );
             return Err(Bad);
         }
-        self.input_info(name, leaf_type.clone(), leaf_unit, source, checked.steps, place);
+        self.peer_info(name, leaf_type.clone(), leaf_unit, (source, checked.steps, checked.peer), place);
         let leaf = self.leaf(Op::Input(name.to_string()), name, leaf_type, place)?;
         if checked.rest.is_empty() {
             return Ok(Value::Tensor(Tensor { unit, labels: Some(labels.into()), ..leaf }));
@@ -120,8 +136,8 @@ impl<'a> Ev<'a> {
             },
             _ => return self.no_source("a source", frame.module, place),
         };
-        if name == "peer" && args.is_some() {
-            return Ok(("peer".into(), Checked::default()));
+        if let (Some(args), "peer") = (args, name.as_str()) {
+            return self.peer(args, declared, frame, ty_place, place);
         }
         let modules = self.modules;
         let found = modules[frame.module].sources.get(name).copied().or_else(|| self.implicit(name, |m| &m.sources));
@@ -138,6 +154,67 @@ impl<'a> Ev<'a> {
         self.levels.pop();
         self.cur = cur;
         Ok((name.clone(), r?))
+    }
+
+    /// `peer(image, by: class)`: the image of another, normal sample, of the same class if there is a `by`.
+    fn peer(
+        &mut self,
+        args: &'a [uad_grammar::ast::Arg],
+        declared: &TensorType,
+        frame: &Env<'a>,
+        ty_place: Place,
+        place: Place,
+    ) -> R<(String, Checked<'a>)> {
+        let (mut of, mut by) = (None, None);
+        for a in args {
+            let at = self.at(frame.module, a.value.span);
+            let role = a.name.as_ref().map_or("x", |n| n.text.as_str());
+            let slot = match role {
+                "x" if of.is_none() => &mut of,
+                "by" if by.is_none() => &mut by,
+                _ => {
+                    self.err(Diagnostic::new("E0206", "`peer(x, by: class)` takes two inputs", at, "not this"));
+                    return Err(Bad);
+                }
+            };
+            let ExprKind::Name(n) = &a.value.kind else {
+                self.err(Diagnostic::new("E0201", "`peer` takes the names of inputs", at, "is not a name"));
+                return Err(Bad);
+            };
+            *slot = Some((n, at));
+        }
+        let row = |ev: &mut Self, (n, at): (&'a String, Place), source: &str, what: &str| {
+            ev.name(n, frame, at)?;
+            let found = ev.inputs.iter().find(|i| i.name == *n && i.source == source).cloned();
+            found.ok_or_else(|| {
+                let help = format!("declare it before: `input {n}: … from {source}`");
+                ev.err(Diagnostic::new("E0201", format!("`{n}` is not {what}"), at, "expected here").help(help));
+                Bad
+            })
+        };
+        let Some(of) = of else {
+            self.err(
+                Diagnostic::new("E0206", "`peer` is missing its argument `x`", place, "of what?")
+                    .help("name an input: `peer(image, by: class)`"),
+            );
+            return Err(Bad);
+        };
+        let own = row(self, of, "rgb", "an input of images")?;
+        if own.ty != *declared {
+            self.err(
+                Diagnostic::new(
+                    "E0203",
+                    "a peer has the type of what it is a peer of",
+                    ty_place,
+                    format!("{declared}"),
+                )
+                .label(of.1, format!("is {}", own.ty)),
+            );
+            return Err(Bad);
+        }
+        let same_class = by.map(|by| row(self, by, "class", "an input from `class`")).transpose()?.is_some();
+        let peer = Some(PeerInfo { of: own.name, same_class });
+        Ok(("peer".into(), Checked { steps: own.pipeline, peer, ..Checked::default() }))
     }
 
     fn no_source<T>(&mut self, name: &str, module: usize, place: Place) -> R<T> {

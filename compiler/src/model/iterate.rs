@@ -12,7 +12,7 @@ use crate::diag::{Diagnostic, Place};
 use crate::graph::{Op, TensorType};
 
 use super::Ev;
-use super::value::{Arg, Bad, Env, Frame, Func, R, Slot, Tensor, Value};
+use super::value::{Arg, Bad, Env, Frame, Func, Kind, R, Slot, Tensor, Value};
 
 impl<'a> Ev<'a> {
     pub(super) fn iterate(&mut self, it: &'a Iterate, env: &Env<'a>, place: Place) -> R<()> {
@@ -51,10 +51,6 @@ impl<'a> Ev<'a> {
             self.here(&t, p)?;
             first.push((n, t));
         }
-        if first.is_empty() {
-            self.err(Diagnostic::new("E0206", "a loop that carries nothing does nothing", place, "no `with`"));
-            return Err(Bad);
-        }
         let every = match &it.every {
             Some(e) => {
                 let p = self.at(env.module, e.span);
@@ -71,18 +67,26 @@ impl<'a> Ev<'a> {
         let level = self.levels.pop();
         self.cur = self.levels.len() - 1;
         r?;
-        let Some(level) = level else { return Err(Bad) };
-        let mut args: Vec<Tensor<'a>> = first.iter().map(|f| f.1.clone()).collect();
-        args.extend(level.captures.iter().cloned());
-        let refs: Vec<&Tensor<'a>> = args.iter().collect();
-        let mut body = level.graph;
-        super::prune(&mut body);
-        let op = Op::Loop { count, carried: first.len(), every, body: Box::new(body) };
-        let whole = self.op(op, &refs, place)?;
+        let Some(mut level) = level else { return Err(Bad) };
+        let after = self.settled(&mut level, first.len());
+        if first.is_empty() && after.1.is_empty() {
+            self.err(
+                Diagnostic::new("E0206", "a loop that carries nothing does nothing", place, "no `with`")
+                    .help("carry a value, `iterate n with x = …`, or change a state in it"),
+            );
+            return Err(Bad);
+        }
+        let start: Vec<Tensor<'a>> = first.iter().map(|f| f.1.clone()).collect();
+        let whole = self.looped(count, (start, every), after, level.graph, place)?;
         for (k, (n, f)) in first.iter().enumerate() {
             let ty = self.ty(f);
             let t = self.add(Op::Part(k), &[&whole], ty, place)?;
-            env.set(&n.text, Value::Tensor(Tensor { labels: f.labels.clone(), ..t }));
+            let v = Value::Tensor(Tensor { labels: f.labels.clone(), ..t });
+            if env.kind == Kind::Detector && self.cur == 0 {
+                let path = env.owner.as_ref().map_or(n.text.clone(), |o| o.join(&n.text));
+                self.trace_value(&path, &v, &mut 1);
+            }
+            env.set(&n.text, v);
         }
         Ok(())
     }
@@ -132,6 +136,7 @@ impl<'a> Ev<'a> {
                 _ => return Err(Bad),
             }
         }
+        self.changed_states(first.len(), place)?;
         if let Some((v, p)) = until? {
             let t = self.lift(&v, DType::Bool, p)?;
             let ty = self.ty(&t);
@@ -166,27 +171,13 @@ impl<'a> Ev<'a> {
         self.cur = self.levels.len() - 1;
         let (shape, leaves) = r?;
         let Some(mut level) = level else { return Err(Bad) };
-        // The body was made before the number of carried values was known: captures are numbered after them.
-        let n = leaves.len();
-        for node in &mut level.graph.nodes {
-            if let Op::Input(name) = &mut node.op {
-                if let Some(k) = name.strip_prefix('c') {
-                    *name = k.to_string();
-                } else if let Ok(k) = name.parse::<usize>() {
-                    *name = (k + n).to_string();
-                }
-            }
-        }
-        let mut inputs = Vec::new();
+        let after = self.settled(&mut level, leaves.len());
+        let mut start = Vec::new();
         for (ty, _) in &leaves {
             let zero = self.constant(ty.dtype, 0.0, place)?;
-            inputs.push(self.spread(&zero, &ty.shape, place)?);
+            start.push(self.spread(&zero, &ty.shape, place)?);
         }
-        inputs.extend(level.captures.iter().cloned());
-        let refs: Vec<&Tensor<'a>> = inputs.iter().collect();
-        let mut body = level.graph;
-        super::prune(&mut body);
-        let whole = self.op(Op::Loop { count, carried: n, every: None, body: Box::new(body) }, &refs, place)?;
+        let whole = self.looped(count, (start, None), after, level.graph, place)?;
         let mut parts = Vec::new();
         for (k, (ty, bool_result)) in leaves.iter().enumerate() {
             let t = self.add(Op::Part(k), &[&whole], ty.clone(), place)?;
@@ -234,6 +225,7 @@ impl<'a> Ev<'a> {
             self.err(Diagnostic::new("E0201", "`each` gathers tensors", place, "gives none"));
             return Err(Bad);
         }
+        self.changed_states(leaves.len(), place)?;
         Ok((v, leaves))
     }
 

@@ -8,6 +8,7 @@ mod becomes;
 mod body;
 mod builtin;
 mod call;
+mod carry;
 mod derive;
 mod detector;
 mod emit;
@@ -136,6 +137,8 @@ pub(crate) struct Ev<'a> {
     reached: HashSet<usize>,
     unreached: HashSet<usize>,
     carried: Vec<(Env<'a>, String)>,
+    /// Where the user's variant sets parameters and slots.
+    chosen: Vec<Place>,
     collected: Vec<(String, Tensor<'a>, Place)>,
     /// Weights that this entry uses without `frozen`.
     thawed: HashSet<String>,
@@ -379,6 +382,7 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         reached: HashSet::new(),
         unreached: HashSet::new(),
         carried: Vec::new(),
+        chosen: Vec::new(),
         collected: Vec::new(),
         thawed: HashSet::new(),
         averages: Vec::new(),

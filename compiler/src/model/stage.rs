@@ -101,6 +101,7 @@ impl<'a> Ev<'a> {
         let detector = self.detector;
         let at = Place { file: self.modules[0].file, span: Default::default() };
         let part = self.part(0, detector, fields, at, None, 0)?;
+        self.chosen = part.fields.iter().map(|f| f.1).filter(|p| !self.of_library(p.file)).collect();
         let owner = Owner::at(String::new(), None, None);
         self.open_part(&part, owner)?;
         self.start_from_common(&part);

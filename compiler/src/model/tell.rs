@@ -63,6 +63,12 @@ impl<'a> Ev<'a> {
                     d.labels.insert(1, Label { place: made, text: "of what is made here".into() });
                 }
             }
+            // In a variant of the library's detectors it is what the variant chose.
+            if d.labels.iter().all(|l| self.of_library(l.place.file)) {
+                for (n, place) in self.chosen.iter().take(3).enumerate() {
+                    d.labels.insert(n, Label { place: *place, text: "chosen here".into() });
+                }
+            }
             self.out.push(d);
         }
     }

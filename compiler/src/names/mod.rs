@@ -22,6 +22,10 @@ use view::View;
 pub struct Names {
     /// Left sides of the weights are relative to this instance.
     pub root: Option<String>,
+    /// Another names file, beside this one, whose configuration and weights count too.
+    pub like: Option<String>,
+    /// The entry whose values are compared, if not `score`.
+    pub entry: Option<String>,
     /// Foreign names without a counterpart.
     pub ignore: Vec<Pattern>,
     /// Foreign configuration to parameters.
@@ -109,6 +113,11 @@ pub struct OutputRule {
 }
 
 impl Names {
+    /// The entry whose values are compared.
+    pub fn entry(&self) -> &str {
+        self.entry.as_deref().unwrap_or("score")
+    }
+
     /// Reads a names file; all its errors, each with the key it is about.
     pub fn parse(text: &str) -> Result<Names, Vec<String>> {
         let table: Table = text.parse().map_err(|e: toml::de::Error| vec![e.to_string().trim_end().to_owned()])?;
@@ -118,6 +127,14 @@ impl Names {
             let read = match (key.as_str(), value) {
                 ("root", Value::String(s)) => {
                     names.root = Some(s.clone());
+                    Ok(())
+                }
+                ("like", Value::String(s)) => {
+                    names.like = Some(s.clone());
+                    Ok(())
+                }
+                ("entry", Value::String(s)) => {
+                    names.entry = Some(s.clone());
                     Ok(())
                 }
                 ("ignore", Value::Array(list)) => names.ignore(list),
@@ -142,7 +159,7 @@ impl Names {
                     errors.extend(rules(t, &mut names.gradients, loss_rule));
                     Ok(())
                 }
-                _ => Err("expected `root`, `ignore`, [config], [inputs], [weights], [outputs], [gradients] or [train]"
+                _ => Err("expected `root`, `like`, `entry`, `ignore`, [config], [inputs], [weights], [outputs], [gradients] or [train]"
                     .to_owned()),
             };
             errors.extend(read.err().map(|e| format!("`{key}`: {e}")));

@@ -2,7 +2,7 @@
 //!
 //! In: plan, spec, card and stored tensors; or a path. Out: a file; or a [`Bundle`] over the mapped file. The file is a
 //! safetensors file: stored tensors under their paths, `uad.plan` and `uad.spec` as bytes, probes as `uad.probe.in.NAME` and
-//! `uad.probe.out.NAME`; the metadata has one key, `uad`, with version, digest and card. The digest is over all bytes of the
+//! `uad.probe.out.NAME`, normal samples that are second inputs as `uad.peer.NAME`; the metadata has one key, `uad`, with version, digest and card. The digest is over all bytes of the
 //! file with its own digits as zeros, so that a change anywhere shows. Invariants: nothing but the version is believed before
 //! the digest was compared; a truncated, altered or foreign file is refused with its name; no machine code is
 //! stored. Imports: `uad-plan`, data, device, tensors, whole.
@@ -29,6 +29,7 @@ use v1::Card;
 const VERSION: u32 = 1;
 const PLAN: &str = "uad.plan";
 const SPEC: &str = "uad.spec";
+const PEER: &str = "uad.peer.";
 const PROBE_IN: &str = "uad.probe.in.";
 const PROBE_OUT: &str = "uad.probe.out.";
 
@@ -51,6 +52,8 @@ pub struct Content {
     pub spec: String,
     /// Weights and states by path.
     pub stored: BTreeMap<String, Tensor>,
+    /// Second inputs by name: normal samples stacked, one per class of [`Card::peers`].
+    pub peers: BTreeMap<String, Tensor>,
     /// Inputs of the probe.
     pub probe_inputs: BTreeMap<String, Tensor>,
     /// What `score` gave for them when the bundle was built.
@@ -69,7 +72,8 @@ impl Content {
         let mut items: BTreeMap<String, Item<'_>> = BTreeMap::new();
         items.insert(PLAN.to_owned(), Item::text(&self.plan));
         items.insert(SPEC.to_owned(), Item::text(&self.spec));
-        let groups = [("", &self.stored), (PROBE_IN, &self.probe_inputs), (PROBE_OUT, &self.probe_outputs)];
+        let groups =
+            [("", &self.stored), (PEER, &self.peers), (PROBE_IN, &self.probe_inputs), (PROBE_OUT, &self.probe_outputs)];
         for (prefix, tensors) in groups {
             for (name, t) in tensors {
                 if prefix.is_empty() && name.starts_with("uad.") {
@@ -239,15 +243,22 @@ impl Bundle {
     pub fn content(&self) -> Content {
         let (probe_inputs, probe_outputs) = self.probe();
         let (card, spec, stored) = (self.card.clone(), self.spec.clone(), self.all_stored());
-        Content { card, plan: self.plan.to_string(), spec, stored, probe_inputs, probe_outputs }
+        Content { card, plan: self.plan.to_string(), spec, stored, peers: self.peers(), probe_inputs, probe_outputs }
+    }
+
+    /// Tensors under a prefix, by the rest of their names.
+    fn part(&self, prefix: &str) -> BTreeMap<String, Tensor> {
+        let named = self.table.keys().filter_map(|n| Some((n, n.strip_prefix(prefix)?)));
+        named.filter_map(|(full, n)| Some((n.to_owned(), self.tensor(full)?))).collect()
+    }
+
+    /// Second inputs by name.
+    pub fn peers(&self) -> BTreeMap<String, Tensor> {
+        self.part(PEER)
     }
 
     /// Inputs and outputs of the probe.
     pub fn probe(&self) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
-        let part = |prefix: &str| {
-            let named = self.table.keys().filter_map(|n| Some((n, n.strip_prefix(prefix)?)));
-            named.filter_map(|(full, n)| Some((n.to_owned(), self.tensor(full)?))).collect()
-        };
-        (part(PROBE_IN), part(PROBE_OUT))
+        (self.part(PROBE_IN), self.part(PROBE_OUT))
     }
 }

@@ -39,6 +39,9 @@ pub struct Card {
     /// How its stages were run; the last training last.
     #[serde(default)]
     pub training: Vec<Training>,
+    /// Classes of the peers that it keeps, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
     /// What its scores mean, learnt from normal samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
@@ -162,6 +165,9 @@ pub struct Input {
     /// What the loader does to a sample, in order.
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// Of a `peer`: is it of the sample's class?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_class: bool,
 }
 
 /// A step of an input's pipeline.

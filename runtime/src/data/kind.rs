@@ -150,6 +150,8 @@ pub enum Value {
     Image(RgbImage),
     /// A number.
     Number(i32),
+    /// What depends on the epoch, and is not known without it: see [`super::load::Samples::drawn`].
+    Later,
     /// Numbers of this shape.
     Tensor(Vec<usize>, Vec<f32>),
 }
@@ -248,7 +250,7 @@ impl Value {
     pub fn shape(&self) -> Vec<usize> {
         match self {
             Value::Image(i) => vec![3, i.height() as usize, i.width() as usize],
-            Value::Number(_) => Vec::new(),
+            Value::Number(_) | Value::Later => Vec::new(),
             Value::Tensor(shape, _) => shape.clone(),
         }
     }
@@ -257,7 +259,7 @@ impl Value {
     pub fn bytes(&self) -> usize {
         match self {
             Value::Image(i) => i.as_raw().len(),
-            Value::Number(_) => 4,
+            Value::Number(_) | Value::Later => 4,
             Value::Tensor(_, values) => 4 * values.len(),
         }
     }
@@ -267,7 +269,7 @@ impl Value {
         match self {
             Value::Image(i) if to.len() == i.as_raw().len() => pipeline::write_planes(i, to),
             Value::Tensor(_, values) if to.len() == values.len() => to.copy_from_slice(values),
-            Value::Image(_) | Value::Tensor(..) | Value::Number(_) => return false,
+            Value::Image(_) | Value::Tensor(..) | Value::Number(_) | Value::Later => return false,
         }
         true
     }

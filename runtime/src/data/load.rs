@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
 
 use super::ReadError;
 use super::kind::{Kind, Pipeline, Raw, Value};
+use super::peer::Peers;
 use super::set::{Dataset, Sample};
 use crate::device::memory::FileMap;
 
@@ -25,6 +26,13 @@ pub enum Source {
     File(Pipeline),
     /// The number of its class.
     Class,
+    /// The picture of another sample after these steps, a normal one of the training samples.
+    Peer {
+        /// What happens to it.
+        pipeline: Pipeline,
+        /// Is it of the sample's class?
+        same_class: bool,
+    },
 }
 
 /// An input and what it takes.
@@ -42,6 +50,7 @@ pub struct Samples {
     takes: Vec<Take>,
     kept: Mutex<Kept>,
     most: usize,
+    peers: OnceLock<Peers>,
 }
 
 #[derive(Default)]
@@ -53,7 +62,7 @@ struct Kept {
 impl Samples {
     /// Samples for these inputs, of which prepared ones are kept up to `most` bytes.
     pub fn new(set: Arc<Dataset>, takes: Vec<Take>, most: usize) -> Samples {
-        Samples { set, takes, kept: Mutex::default(), most }
+        Samples { set, takes, kept: Mutex::default(), most, peers: OnceLock::new() }
     }
 
     /// The data set.
@@ -82,12 +91,52 @@ impl Samples {
         Ok(made)
     }
 
+    /// Lets peers be drawn, from samples that can be used.
+    pub fn draw_peers(&self, seed: u64, broken: &[usize]) {
+        self.peers.get_or_init(|| Peers::new(&self.set, seed, broken));
+    }
+
+    /// Does an input take the picture of another sample?
+    pub fn has_peers(&self) -> bool {
+        self.takes.iter().any(|t| matches!(t.source, Source::Peer { .. }))
+    }
+
+    /// A sample as an epoch sees it, its peers drawn.
+    pub fn drawn(&self, n: usize, epoch: u64) -> Result<Arc<Vec<Value>>, ReadError> {
+        let own = self.get(n)?;
+        if !self.has_peers() {
+            return Ok(own);
+        }
+        let mut values = own.to_vec();
+        for (take, value) in self.takes.iter().zip(&mut values) {
+            let Source::Peer { pipeline, same_class } = &take.source else { continue };
+            let none = || ReadError::new(&self.set.path, "has no normal training sample to be the peer of others");
+            let peer = self.peers.get().and_then(|p| p.of(&self.set, n, epoch, *same_class)).ok_or_else(none)?;
+            *value = self.picture(peer, pipeline)?;
+        }
+        Ok(Arc::new(values))
+    }
+
+    /// A sample's picture after a pipeline.
+    fn picture(&self, n: usize, pipeline: &Pipeline) -> Result<Value, ReadError> {
+        let same = |t: &Take| matches!(&t.source, Source::File(p) if p == pipeline);
+        if let Some(k) = self.takes.iter().position(same)
+            && let Some(known) = self.get(n)?.get(k)
+        {
+            return Ok(known.clone());
+        }
+        let none = || ReadError::new(&self.set.path, format!("has no sample {n}"));
+        let path = &self.set.samples.get(n).ok_or_else(none)?.path;
+        pipeline.prepare(&pipeline.read(path)?, path)
+    }
+
     fn make(&self, sample: &Sample) -> Result<Vec<Value>, ReadError> {
         let mut held: Option<(Kind, Raw)> = None;
         let mut values = Vec::with_capacity(self.takes.len());
         for take in &self.takes {
             values.push(match &take.source {
                 Source::Class => Value::Number(self.set.class_number(sample)),
+                Source::Peer { .. } => Value::Later,
                 Source::File(pipeline) => {
                     let kind = pipeline.kind();
                     let read = match held.take() {

@@ -15,6 +15,7 @@ pub mod kind;
 pub mod load;
 pub mod manifest;
 pub mod mask;
+pub mod peer;
 pub mod pipeline;
 pub mod procedural;
 pub mod resize;

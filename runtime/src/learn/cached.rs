@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use uad_plan::{BufferKind, Plan, Port};
 
 use super::features::{Column, Features, Key};
-use super::feed::Batch;
+use super::feed::{self, Batch};
 use super::run::Session;
 use super::stage::{Loaded, Runner, take};
 use super::{Event, Run, Trouble};
@@ -27,6 +27,10 @@ impl Runner<'_> {
     /// Puts what does not change on disk, or finds it there; false where the run was stopped meanwhile.
     pub(super) fn cache(&mut self, session: &mut Session<'_, '_>) -> Run<bool> {
         let Some(entry) = self.stage.features.clone() else { return Ok(true) };
+        if feed::reads_peers(self.entry(&entry)?, &self.job.samples) {
+            // Another peer in every epoch: they change.
+            return Ok(true);
+        }
         let other = self.stage.keep.as_ref().map(|k| k.on).filter(|on| *on != self.stage.data);
         for split in [Some(self.stage.data), other].into_iter().flatten() {
             let list = if split == self.stage.data { self.data.clone() } else { self.watched.clone() };

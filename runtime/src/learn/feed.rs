@@ -10,7 +10,7 @@ use uad_plan::{Binding, BufferKind, Dim, Entry};
 use super::features::Features;
 use super::{Run, Trouble};
 use crate::data::kind::Value;
-use crate::data::load::Samples;
+use crate::data::load::{Samples, Source, Take};
 use crate::device::store::{Store, StoreExecutor};
 
 /// The samples of a step.
@@ -61,6 +61,13 @@ pub(super) fn is_feature(name: &str) -> bool {
 pub(super) fn reads_samples(entry: &Entry<Dim>, samples: &Samples) -> bool {
     let mut inputs = entry.buffers.iter().filter(|b| b.kind == BufferKind::Input);
     inputs.any(|b| samples.takes().iter().any(|t| t.input == b.name))
+}
+
+/// Does an entry read pictures of other samples?
+pub(super) fn reads_peers(entry: &Entry<Dim>, samples: &Samples) -> bool {
+    let mut inputs = entry.buffers.iter().filter(|b| b.kind == BufferKind::Input);
+    let peer = |t: &Take| matches!(t.source, Source::Peer { .. });
+    inputs.any(|b| samples.takes().iter().any(|t| t.input == b.name && peer(t)))
 }
 
 /// The values of an entry's open dims for a batch.

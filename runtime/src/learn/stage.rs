@@ -85,6 +85,7 @@ impl<'j> Runner<'j> {
         let data = samples_of(job, stage, stage.data)?;
         let other = stage.keep.as_ref().filter(|k| k.on != stage.data);
         let watched = other.map_or(Ok(Vec::new()), |k| samples_of(job, stage, k.on))?;
+        job.samples.draw_peers(job.seed, &job.broken);
         let runner = Runner {
             job,
             stage,
@@ -322,9 +323,13 @@ impl<'j> Runner<'j> {
             let list: Vec<usize> = list.into_iter().take(each).filter_map(|i| data.get(i).copied()).collect();
             list
         };
-        let order = (epoch..sizes.epochs).flat_map(pass).skip(skip);
         let samples = self.job.samples.clone();
-        Loader::new(order, self.job.loaders, 2 * self.stage.batch + 2, move |n| samples.get(n))
+        // What is loaded depends on the epoch too: both in one number.
+        let all = samples.set().samples.len().max(1);
+        let order = (epoch..sizes.epochs).flat_map(move |e| pass(e).into_iter().map(move |n| e as usize * all + n));
+        Loader::new(order.skip(skip), self.job.loaders, 2 * self.stage.batch + 2, move |at| {
+            samples.drawn(at % all, (at / all) as u64)
+        })
     }
 
     /// One step: its loss.
@@ -374,7 +379,7 @@ impl<'j> Runner<'j> {
             || (self.stage.features.is_some() && !self.features.iter().any(|f| f.0 == on));
         let list = self.watched.clone();
         let samples = self.job.samples.clone();
-        let make = move |n| samples.get(n);
+        let make = move |n| samples.drawn(n, 0);
         let ahead = 2 * self.stage.batch + 2;
         let mut loader = raw.then(|| Loader::new(list.clone().into_iter(), self.job.loaders, ahead, make));
         let (mut sum, mut count) = (0.0, 0.0);

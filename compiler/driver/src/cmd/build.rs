@@ -164,7 +164,7 @@ pub fn packed(
     drop(engine);
     let stored = Arc::into_inner(stored).ok_or_else(|| Failure::Fault("the weights are still in use".to_owned()))?.0;
     let spec = compiled::joined(&user);
-    Ok(Content { card, plan: text, spec, stored, probe_inputs, probe_outputs })
+    Ok(Content { card, plan: text, spec, stored, peers: Tensors::new(), probe_inputs, probe_outputs })
 }
 
 fn input(i: &InputInfo) -> v1::Input {
@@ -174,6 +174,7 @@ fn input(i: &InputInfo) -> v1::Input {
         dtype: i.ty.dtype.to_string(),
         dims: i.ty.shape.iter().map(Dim::to_string).collect(),
         steps: i.pipeline.iter().map(step).collect(),
+        same_class: i.peer.as_ref().is_some_and(|p| p.same_class),
     }
 }
 

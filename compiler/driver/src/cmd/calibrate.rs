@@ -12,6 +12,7 @@ use uad_runtime::data::set::{Dataset, Options, Split};
 
 use crate::args::{Calibrate, Method};
 use crate::failure::{Done, Failure};
+use crate::peers;
 use crate::scorer::{Scorer, warn_untrained};
 use crate::terminal::{Look, count, err};
 use crate::testing;
@@ -21,9 +22,19 @@ pub fn run(args: &Calibrate) -> Done {
     let bundle = Bundle::open(&args.bundle).map_err(Failure::input)?;
     warn_untrained(&bundle.card);
     let mut content = bundle.content();
-    let mut scorer = Scorer::new(bundle, &args.engine, true)?;
-    let options = Options { validation: args.validation, kind: scorer.pipeline.kind(), ..Options::default() };
+    let path: &Path = args.output.as_deref().unwrap_or(&args.bundle);
+    let options = Options { validation: args.validation, kind: Scorer::kind_of(&bundle), ..Options::default() };
     let set = Arc::new(Dataset::open(&args.data, &options).map_err(Failure::input)?);
+    let bundle = if content.peers.is_empty() && content.card.inputs.iter().any(|i| i.source == "peer") {
+        // Nobody has trained it here: its peers are of this data set.
+        let seed = content.card.seed;
+        peers::keep(&mut content, &set, seed, &[])?;
+        content.write(path).map_err(Failure::input)?;
+        Bundle::open(path).map_err(Failure::input)?
+    } else {
+        bundle
+    };
+    let mut scorer = Scorer::new(bundle, &args.engine, true, args.peer.as_deref())?;
     let wanted = match &args.split {
         None => None,
         Some(name) => Some(Split::of(name).ok_or_else(|| {
@@ -37,7 +48,6 @@ pub fn run(args: &Calibrate) -> Done {
         err(&format!("{line}\n"));
     }
     content.card.calibration = Some(found);
-    let path: &Path = args.output.as_deref().unwrap_or(&args.bundle);
     content.write(path).map_err(Failure::input)?;
     err(&format!("{} {}\n", look.bold("wrote"), path.display()));
     Ok(())

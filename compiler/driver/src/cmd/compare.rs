@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use uad_compiler::diag::nearest::did_you_mean;
 use uad_compiler::model::InputInfo;
-use uad_compiler::names::{ConfigRule, Names, OutputRule, cover};
+use uad_compiler::names::{ConfigRule, InputRule, Names, OutputRule, cover};
 use uad_plan::tensor::Tensor;
 use uad_runtime::tensors::TensorFile;
 
@@ -115,20 +115,7 @@ impl Case {
     fn inputs(&self, names: &Names, declared: &[InputInfo]) -> Done<(BTreeMap<String, Tensor>, compiled::Feed)> {
         let (mut given, mut feed) = (BTreeMap::new(), compiled::Feed::new());
         let Some(file) = &self.inputs else { return Ok((given, feed)) };
-        for foreign in file.shapes().keys() {
-            let Some(rule) = names.inputs.iter().find(|r| r.foreign == *foreign) else {
-                // Without a file of their own, weights may stand among the inputs.
-                if names.ignores(foreign) || (self.params.is_none() && cover::is_weight(names, foreign)) {
-                    continue;
-                }
-                let known = names.inputs.iter().map(|r| r.foreign.as_str());
-                let failure =
-                    Failure::input(format!("the foreign input `{foreign}` stands neither in [inputs] nor in `ignore`"));
-                return Err(match did_you_mean(foreign, known) {
-                    Some(help) => failure.help(help),
-                    None => failure,
-                });
-            };
+        let mut take = |foreign: &str, file: &TensorFile, rule: &InputRule| -> Done {
             let mut tensor = file.get(foreign).map_err(Failure::input)?;
             if let Some(view) = &rule.view {
                 let shape = view.shape(tensor.shape()).ok_or_else(|| {
@@ -144,6 +131,28 @@ impl Case {
                 }
             }
             given.insert(rule.to.clone(), tensor);
+            Ok(())
+        };
+        for foreign in file.shapes().keys() {
+            let Some(rule) = names.inputs.iter().find(|r| r.foreign == *foreign) else {
+                // Without a file of their own, weights may stand among the inputs.
+                if names.ignores(foreign) || (self.params.is_none() && cover::is_weight(names, foreign)) {
+                    continue;
+                }
+                let known = names.inputs.iter().map(|r| r.foreign.as_str());
+                let failure =
+                    Failure::input(format!("the foreign input `{foreign}` stands neither in [inputs] nor in `ignore`"));
+                return Err(match did_you_mean(foreign, known) {
+                    Some(help) => failure.help(help),
+                    None => failure,
+                });
+            };
+            take(foreign, file, rule)?;
+        }
+        // What the other implementation made before may be given too, as states.
+        let others = names.inputs.iter().filter(|r| !file.shapes().contains_key(&r.foreign));
+        for rule in others.filter(|r| self.outputs.shapes().contains_key(&r.foreign)) {
+            take(&rule.foreign, &self.outputs, rule)?;
         }
         Ok((given, feed))
     }
@@ -254,7 +263,7 @@ impl Row {
 impl Comparison<'_> {
     /// Our values that have a foreign counterpart: foreign name to ours and its rule.
     fn pairs(&self) -> Done<BTreeMap<String, (String, &OutputRule)>> {
-        let score = self.compiled.graph("score")?;
+        let score = self.compiled.graph(self.names.entry())?;
         let ours: BTreeSet<&String> = score.outputs.iter().chain(&score.named).map(|(n, _)| n).collect();
         let params = |n: &str| self.compiled.int_param(n);
         let mut pairs = BTreeMap::new();
@@ -274,9 +283,11 @@ impl Comparison<'_> {
         let wanted = self.case.outputs.shapes().keys();
         let traced: Vec<String> = wanted.filter_map(|f| pairs.get(f).map(|p| p.0.clone())).collect();
         let stored = self.stored()?;
-        let plan = self.compiled.plan("score", &traced)?;
+        let entry = self.names.entry();
+        let given = &self.with_features(given, &stored)?;
+        let plan = self.compiled.plan(entry, &traced)?;
         let mut engine = Engine::new(plan, Arc::new(InMemory(stored.clone())), &self.args.engine);
-        let values = engine.call("score", given)?;
+        let values = engine.call(entry, given)?;
         let known: Vec<&str> = pairs.keys().map(String::as_str).collect();
         let mut rows = Vec::new();
         for foreign in self.case.outputs.shapes().keys() {
@@ -293,6 +304,28 @@ impl Comparison<'_> {
             rows.extend(self.gradients(theirs, given, &stored)?);
         }
         Ok(rows)
+    }
+
+    /// A stage takes what its features entry makes, and where the loop is: at its first step.
+    fn with_features(
+        &self,
+        given: &BTreeMap<String, Tensor>,
+        stored: &BTreeMap<String, Tensor>,
+    ) -> Done<BTreeMap<String, Tensor>> {
+        let mut given = given.clone();
+        let info = self.compiled.model.stages.iter().find(|s| s.name == self.names.entry());
+        let Some(info) = info else { return Ok(given) };
+        for (name, value) in [("@step", 0.0), ("@steps", 1.0), ("@epoch", 0.0), ("@epochs", 1.0)] {
+            let value =
+                Tensor::from_f64(uad_plan::DType::F32, &[], [value]).map_err(|e| Failure::Fault(e.to_string()))?;
+            given.insert(name.to_owned(), value);
+        }
+        if let Some(features) = &info.features {
+            let plan = self.compiled.plan(features, &[])?;
+            let mut engine = Engine::new(plan, Arc::new(InMemory(stored.clone())), &self.args.engine);
+            given.extend(engine.call(features, &given)?);
+        }
+        Ok(given)
     }
 
     /// A line per gradient: differences count in units of the foreign tensor's largest element.
@@ -341,6 +374,9 @@ impl Comparison<'_> {
             weights::assign(&mut stored, self.compiled, self.names, file)?;
         }
         weights::initialise(self.compiled, 0, &mut stored)?;
+        if self.names.entry.is_some() {
+            weights::initialise_stage(self.compiled, 0, self.names.entry(), &mut stored)?;
+        }
         Ok(stored)
     }
 

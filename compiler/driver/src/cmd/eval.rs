@@ -36,7 +36,7 @@ pub fn run(args: &Eval) -> Done {
     let facts = facts(&bundle, args);
     let detector = bundle.card.detector.clone();
     let calibrated = bundle.card.calibration.as_ref().map(super::calibrate::lines);
-    let mut scorer = Scorer::new(bundle, &args.engine, true)?;
+    let mut scorer = Scorer::new(bundle, &args.engine, true, args.peer.as_deref())?;
     let pipeline = scorer.pipeline.clone();
     let options = Options { kind: pipeline.kind(), ..Options::default() };
     let set = Arc::new(Dataset::open(&args.data, &options).map_err(Failure::input)?);

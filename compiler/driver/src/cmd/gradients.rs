@@ -52,7 +52,10 @@ impl Task<'_> {
         given: &BTreeMap<String, Tensor>,
         stored: &BTreeMap<String, Tensor>,
     ) -> Done<(Vec<Pair>, Vec<String>)> {
-        let mut graph = self.compiled.graph("score")?.clone();
+        let entry = self.names.entry();
+        let mut graph = self.compiled.graph(entry)?.clone();
+        // What a step leaves is not asked for.
+        graph.writes.clear();
         let mut given = given.clone();
         let loss = self.loss(&mut graph, &mut given)?;
         let theirs = self.expected()?;
@@ -75,7 +78,7 @@ impl Task<'_> {
         graph.outputs.push(("loss".to_owned(), loss));
         let plan = self.compiled.plan_of(&[graph])?;
         let mut engine = Engine::new(plan, Arc::new(InMemory(stored.clone())), self.engine);
-        let mut values = engine.call("score", &given)?;
+        let mut values = engine.call(entry, &given)?;
         let mut pairs = Vec::new();
         for (ours, foreign, theirs) in names {
             let value =
@@ -163,7 +166,7 @@ impl Task<'_> {
             let one = [(s.path.clone(), s.ty.dtype, shape)];
             // Not every stored tensor has a foreign gradient.
             for a in cover::assign(self.names, &one, &weights, &params).into_iter().flatten() {
-                let Some(foreign) = a.foreign.clone() else { continue };
+                let Some(foreign) = a.foreign.clone().filter(|f| !self.names.ignores(f)) else { continue };
                 let value = a.value(&params, &read).map_err(Failure::input)?;
                 seen.push(foreign.clone());
                 found.push((a.path, foreign, value));
@@ -185,7 +188,7 @@ fn value(graph: &Graph, name: &str) -> Done<NodeId> {
     let input = || graph.ids().find(|id| matches!(&graph.node(*id).op, Op::Input(n) if n == name));
     named
         .or_else(input)
-        .ok_or_else(|| Failure::input(format!("[gradients] names `{name}`, which `score` does not have")))
+        .ok_or_else(|| Failure::input(format!("[gradients] names `{name}`, which the entry does not have")))
 }
 
 /// The number of elements as an f32.

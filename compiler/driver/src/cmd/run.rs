@@ -117,7 +117,7 @@ struct Runner {
 impl Runner {
     fn new(args: &Run, bundle: Bundle) -> Done<Runner> {
         let boundaries = Boundaries::new(&bundle, &args.judge)?;
-        let scorer = Scorer::new(bundle, &args.engine, false)?;
+        let scorer = Scorer::new(bundle, &args.engine, false, args.peer.as_deref())?;
         if let Some(folder) = &args.out {
             std::fs::create_dir_all(folder).map_err(|e| Failure::file("create", folder, e))?;
         }
@@ -173,7 +173,7 @@ impl Runner {
     }
 
     fn score(&mut self, samples: Vec<(PathBuf, Raw, Sample)>, progress: &Progress) -> Done {
-        let ready: Vec<(&Sample, i32)> = samples.iter().map(|s| (&s.2, 0)).collect();
+        let ready: Vec<(&Sample, i32, Option<&str>)> = samples.iter().map(|s| (&s.2, 0, None)).collect();
         let found = self.scorer.score(&ready)?;
         for ((path, raw, _), scored) in samples.into_iter().zip(found) {
             let map = scored.map.filter(|_| self.out.is_some());

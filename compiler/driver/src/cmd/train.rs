@@ -3,7 +3,7 @@
 //! In: a spec with foreign weights, or a bundle; a data set. Out: a bundle whose stages are marked as done, with what was learned
 //! from; a folder with checkpoints, features and a log. Invariants: the bundle is written whole or not at all, and the checkpoint
 //! stays until it is; a stopped run says how to go on; a broken file is named before anything is learned.
-//! Imports: build, compiled, engine, training; data sets, the loop.
+//! Imports: build, compiled, engine, peers, training; data sets, the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use crate::args::{Choice, Train};
 use crate::compiled::{self, Compiled, Feed};
 use crate::engine::default_threads;
 use crate::failure::{Done, Failure};
+use crate::peers;
 use crate::progress::Progress;
 use crate::terminal::{Look, bytes, count, err};
 use crate::training::{Teller, duration};
@@ -253,6 +254,13 @@ fn takes(compiled: &Compiled) -> Done<Vec<Take>> {
     for input in compiled.model.inputs.iter().filter(|i| read(&i.name)) {
         let source = match input.source.as_str() {
             "class" => Source::Class,
+            "peer" => {
+                // It is what an input of pictures is for another sample.
+                let steps: Vec<_> = input.pipeline.iter().map(build::step).collect();
+                let pipeline = Kind::Image.pipeline(steps.iter().map(v1::Step::call)).map_err(Failure::input)?;
+                let same_class = input.peer.as_ref().is_some_and(|p| p.same_class);
+                Source::Peer { pipeline, same_class }
+            }
             other => {
                 let Some(kind) = Kind::of(other) else {
                     let text = format!("the input `{}` comes from `{other}`; this version trains on files", input.name);
@@ -364,7 +372,8 @@ fn finish(subject: &Subject, args: &Train, job: &Job, mut values: Tensors, done:
         producer: format!("uadc {}", env!("CARGO_PKG_VERSION")),
     });
     values.retain(|path, _| subject.compiled.model.stored.iter().any(|s| s.path == *path && s.stage.is_none()));
-    let content = build::packed(&subject.compiled, (plan.to_string(), plan), values, card)?;
+    let mut content = build::packed(&subject.compiled, (plan.to_string(), plan), values, card)?;
+    peers::keep(&mut content, set, job.seed, &job.broken)?;
     content.write(output).map_err(|e| {
         let text = format!("cannot write the bundle: {e}");
         Failure::input(text).help("nothing is lost: with more room, the same command with --resume writes it")
