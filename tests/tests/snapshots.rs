@@ -190,6 +190,16 @@ fn blocks_of_students() {
 }
 
 #[test]
+fn blocks_of_noise() {
+    snapshots("tests/cases/blocks", "noise.uad");
+}
+
+#[test]
+fn blocks_of_transport() {
+    snapshots("tests/cases/blocks", "transport.uad");
+}
+
+#[test]
 fn every_block_of_the_library_has_a_snapshot() {
     let words = |text: &str| -> BTreeSet<String> {
         text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect()

@@ -13,7 +13,7 @@ use uad_runtime::data::kind::{Kind, Pipeline, Value};
 use crate::args;
 use crate::engine::Engine;
 use crate::failure::{Done, Failure};
-use crate::peers::{self, Seconds};
+use crate::peers::Seconds;
 use crate::terminal::{Look, count, err};
 
 /// A detector on samples of one kind.

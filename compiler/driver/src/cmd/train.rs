@@ -278,7 +278,7 @@ fn takes(compiled: &Compiled) -> Done<Vec<Take>> {
 /// Of what kind the samples are.
 fn kind(takes: &[Take]) -> Done<Kind> {
     let kinds = takes.iter().filter_map(|t| match &t.source {
-        Source::File(pipeline) => Some(pipeline.kind()),
+        Source::File(pipeline) | Source::Peer { pipeline, .. } => Some(pipeline.kind()),
         Source::Class => None,
     });
     let kinds: BTreeSet<Kind> = kinds.collect();
