@@ -142,12 +142,11 @@ impl<'a> Ev<'a> {
     fn opened(&mut self, name: &'a str, path: &str, value: &Value<'a>, place: Place) -> R<Inside<'a>> {
         let mut outer = Vec::new();
         self.flatten(value, &mut outer, place)?;
-        let mut next = self.top().states.iter().map(|s| s.inputs.len()).sum::<usize>();
+        let first = self.top().states.iter().map(|s| s.inputs.len()).sum::<usize>();
         let (mut inputs, mut now) = (Vec::new(), Vec::new());
-        for t in &outer {
+        for (n, t) in outer.iter().enumerate() {
             let ty = self.ty(t);
-            let input = self.add(Op::Input(format!("s{next}")), &[], ty, place)?;
-            next += 1;
+            let input = self.add(Op::Input(format!("s{}", first + n)), &[], ty, place)?;
             inputs.push(input.node);
             now.push(Value::Tensor(Tensor { unit: t.unit, labels: t.labels.clone(), ..input }));
         }

@@ -67,8 +67,8 @@ mod tests {
             path: format!("{n}.png").into(),
             name: format!("{n}"),
             class: if n < 20 { "a" } else { "b" }.to_owned(),
-            split: if n % 5 == 0 { Split::Test } else { Split::Train },
-            label: Some(n % 7 == 0),
+            split: if n.is_multiple_of(5) { Split::Test } else { Split::Train },
+            label: Some(n.is_multiple_of(7)),
             kind: String::new(),
             mask: None,
         };
