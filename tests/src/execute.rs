@@ -50,6 +50,22 @@ impl Given {
         }
         Ok(given)
     }
+
+    /// Every f32 moved by up to 1/64. Multiples of 1/8 meet each other: on a tie a derivative jumps, and rewriting may break the tie.
+    pub fn off_the_grid(mut self) -> Given {
+        let mut state = 1u64;
+        let mut moved = |v: f64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            v + ((state >> 40) as f64 / f64::from(1 << 24) - 0.5) / 32.0
+        };
+        for tensor in self.inputs.values_mut().chain(self.stored.values_mut()).filter(|t| t.dtype() == DType::F32) {
+            let values: Vec<f64> = tensor.iter().map(&mut moved).collect();
+            if let Ok(new) = Tensor::from_f64(DType::F32, tensor.shape(), values) {
+                *tensor = new;
+            }
+        }
+        self
+    }
 }
 
 fn closed(shape: &[Dim], binding: &Binding) -> Result<Vec<usize>, String> {
