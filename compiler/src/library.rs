@@ -35,6 +35,7 @@ texts! {
 texts! {
     /// Specs: name and text.
     SPECS, "specs", ".uad":
+    "btf"
     "dinomaly"
     "draem"
     "efficientad"

@@ -1,12 +1,12 @@
 //! What does not change in a stage, split off its step: frozen encoders run once per sample, not once per epoch.
 //!
 //! In: a checked model. Out: for a stage whose step computes contractions of inputs and of tensors that the stage leaves as
-//! they are, an entry `STAGE.features` with outputs `@0`, `@1`, …, and a step that takes these as inputs. Invariants: no
+//! they are, an entry `STAGE.features` with outputs `@0`, `@1`, …, and a step that takes these as inputs; what is watched takes those that it computes alike. Invariants: no
 //! draw, no tensor that the stage writes and nothing that mixes samples is in the features; every output has the samples
 //! in front; of all places to cut, those with the fewest bytes per sample, and of these the last.
 //! Imports: model, graphs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use uad_plan::{Binding, DType, Dim};
 
@@ -22,8 +22,49 @@ pub(crate) fn split(model: &mut Model) {
         let Some((features, step)) = cut(&model.entries[at]) else { continue };
         model.stages[n].features = Some(features.name.clone());
         model.entries[at] = step;
+        if let Some(watch) = &model.stages[n].watch
+            && let Some(watch) = model.entries.iter_mut().find(|g| g.name == *watch)
+        {
+            *watch = given(watch, &features);
+        }
         model.entries.insert(at, features);
     }
+}
+
+/// The graph with what the features hold as inputs, instead of computed.
+fn given(g: &Graph, features: &Graph) -> Graph {
+    let mut known = HashMap::new();
+    let numbers = alike(features, &mut known);
+    let have: HashMap<usize, &String> = features.outputs.iter().map(|o| (numbers[o.1.0 as usize], &o.0)).collect();
+    let own = alike(g, &mut known);
+    let mut new = Graph { nodes: Vec::with_capacity(g.nodes.len()), ..g.clone() };
+    let mut to: Vec<NodeId> = Vec::with_capacity(g.nodes.len());
+    for (id, number) in g.ids().zip(own) {
+        let n = g.node(id);
+        let op = have.get(&number).map(|name| Op::Input((*name).clone()));
+        let (op, args) = match op {
+            Some(input) => (input, Vec::new()),
+            None => (n.op.clone(), n.args.iter().map(|a| to[a.0 as usize]).collect()),
+        };
+        new.nodes.push(Node { op, args, ..n.clone() });
+        to.push(NodeId(new.nodes.len() as u32 - 1));
+    }
+    for (_, n) in new.outputs.iter_mut().chain(&mut new.writes).chain(&mut new.named) {
+        *n = to[n.0 as usize];
+    }
+    prune(&mut new);
+    new
+}
+
+/// The same number for what is computed alike, in all graphs that share the table.
+fn alike(g: &Graph, known: &mut HashMap<(String, Vec<usize>, String), usize>) -> Vec<usize> {
+    let mut numbers: Vec<usize> = Vec::with_capacity(g.nodes.len());
+    for n in &g.nodes {
+        let args = n.args.iter().map(|a| numbers[a.0 as usize]).collect();
+        let next = known.len();
+        numbers.push(*known.entry((format!("{:?}", n.op), args, n.ty.to_string())).or_insert(next));
+    }
+    numbers
 }
 
 /// Features and step of one graph.

@@ -9,3 +9,4 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod cpu;
+pub mod cuda;

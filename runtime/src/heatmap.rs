@@ -92,7 +92,7 @@ fn centre(x: u32, y: u32, size: (u32, u32)) -> (f32, f32) {
 }
 
 /// From 0 at the beginning of the range to 1 at its end.
-fn heat(value: f32, range: (f32, f32)) -> f32 {
+pub fn heat(value: f32, range: (f32, f32)) -> f32 {
     ((value - range.0) / (range.1 - range.0).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)
 }
 

@@ -11,5 +11,6 @@ pub mod heatmap;
 pub mod learn;
 pub mod metrics;
 pub mod report;
+pub mod show;
 pub mod tensors;
 pub mod whole;

@@ -312,7 +312,7 @@ proptest! {
     #[test]
     fn steps_have_bounds(
         name in prop::sample::select(vec!["resize", "resize_shorter", "centre_crop", "turn"]),
-        args in prop::collection::vec(any::<i64>(), 0..3),
+        args in prop::collection::vec(any::<f64>(), 0..3),
     ) {
         if let Ok(step) = pipeline::Step::new(name, &args) {
             let extent = match step {

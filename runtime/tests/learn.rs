@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::tensor::Tensor;
+use uad_runtime::data::kind::Pipeline;
 use uad_runtime::data::load::{Samples, Source, Take, check};
 use uad_runtime::data::pipeline::Step;
 use uad_runtime::data::set::{Dataset, Options, Split};
@@ -136,6 +137,27 @@ entry follow(b) {
     }
   }
 }
+entry follow.watch(b) {
+  input %image f32[b, 3, 2, 2]
+  stored %v f32[]
+  temp %m f32[]
+  output %loss f32[]
+  kernels {
+    dot [b] as [k] \"mean\" {
+      $0 = %image[12*i0]
+      a { r0 = $0; yield r0 }
+      b { r0 = 1.0; yield r0 }
+      out { r0 = slot 0; r1 = size b; r2 = f32 r1; r3 = div r0 r2; yield r3 }
+      write %m[0]
+    }
+    map [] \"loss\" {
+      $0 = %v[0]
+      $1 = %m[0]
+      at { r0 = $0; r1 = $1; r2 = sub r0 r1; r3 = LOSS r2; yield r3 }
+      write %loss[0]
+    }
+  }
+}
 ";
 
 struct Home(PathBuf);
@@ -154,9 +176,9 @@ impl Home {
     }
 
     fn job(&self, stages: Vec<Stage>, resume: bool) -> Job {
-        let options = Options { validation: 0.3, calibration: 0.0 };
+        let options = Options { validation: 0.3, ..Options::default() };
         let set = Dataset::open(&self.0.join("data"), &options).unwrap();
-        let take = Take { input: "image".into(), source: Source::Image(vec![Step::Resize(2, 2)]) };
+        let take = Take { input: "image".into(), source: Source::File(Pipeline::Image(vec![Step::Resize(2, 2)])) };
         let samples = Arc::new(Samples::new(Arc::new(set), vec![take], 100));
         let mut digests = BTreeMap::new();
         let all: Vec<usize> = (0..11).collect();
@@ -203,6 +225,7 @@ fn stage(name: &str, epochs: u64) -> Stage {
         skip: 0,
         patience: None,
         keep: None,
+        watch: None,
         trains: false,
     }
 }
@@ -212,7 +235,8 @@ fn stages() -> Vec<Stage> {
     let finish = Some("all.finish".to_owned());
     let all = Stage { finish, collects: vec!["first".into()], replaces: vec!["list".into()], ..stage("all", 1) };
     let keep = Some(Keep { value: "loss".into(), on: Split::Validation, lowest: true });
-    let follow = Stage { keep, trains: true, drop_last: true, ..stage("follow", 8) };
+    let watch = Some("follow.watch".to_owned());
+    let follow = Stage { keep, watch, trains: true, drop_last: true, ..stage("follow", 8) };
     vec![sum, all, follow]
 }
 

@@ -17,10 +17,12 @@ use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// Numbers that draws depend on, the same for both executors.
-const SEED: u64 = 3;
-const STEP: u64 = 5;
-const FIRST_SAMPLE: u64 = 2;
+/// Seed of the run.
+pub const SEED: u64 = 3;
+/// Step of the training.
+pub const STEP: u64 = 5;
+/// First sample of the batch.
+pub const FIRST_SAMPLE: u64 = 2;
 
 /// Values for what a graph reads.
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,4 @@
-//! What tests that concern several crates have in common: the project's files, reference material, both executors.
+//! What tests that concern several crates have in common: the project's files, reference material, executors.
 //!
 //! In: the place of this crate; graphs. Out: paths; results of the reference and of the CPU. Invariants: reference
 //! material that is absent is reported as such by [`shared`], so that a test that needs it says "ignored" instead of

@@ -162,6 +162,48 @@ fn a_step_is_the_same_on_the_reference() {
     assert!(far < 1e-3, "{at}");
 }
 
+#[test]
+fn rounds_that_are_run_again_keep_less() {
+    let text = "use data.tensor
+use norms.square
+use optim.sgd
+detector case {
+  input x: f32[b, 64] from tensor
+  weight w: f32[64] = normal(0, 0.1)
+  iterate j in 0..103 with y = x { y <- y + 0.02 * tanh(y * w + 0.01 * cast(j, f32)) }
+  let loss = mean(square(y)) + 0.1 * mean(square(w))
+  stage train {
+    minimise loss with sgd(lr: 0.1)
+    batch: 16,  rematerialise: REMATERIALISE
+  }
+  score { sample = sum(square(y), axis: 1) }
+}
+";
+    let calls: Vec<Tensors> = (0..3)
+        .map(|s| {
+            let mut inputs = reserved(s, 3, 0, 1);
+            inputs.insert("x".into(), noise(s as u64, &[16, 64]));
+            inputs
+        })
+        .collect();
+    let mut runs = Vec::new();
+    for on in ["false", "true"] {
+        let mut l = learner(&text.replace("REMATERIALISE", on), &Choice::default());
+        let arena = l.bound("train", &calls[0]).expect("a step").arena;
+        let reference: Vec<Tensors> =
+            calls.iter().map(|c| l.reference("train", c, Draw::default()).expect("a step")).collect();
+        let weights = l.stored.clone();
+        l.init().expect("init");
+        let outs = l.computed("train", &calls, 2).expect("steps");
+        let (far, at) = farthest(&l.stored, &weights);
+        assert!(far < 1e-5 && reference[2]["loss"] != outs[0]["loss"], "{at}");
+        runs.push((arena, l.stored));
+    }
+    let (far, at) = farthest(&runs[0].1, &runs[1].1);
+    assert!(far < 1e-6, "{at}");
+    assert!(runs[1].0 * 3 < runs[0].0, "{} to {} bytes", runs[0].0, runs[1].0);
+}
+
 /// Three batches of two.
 fn batches(of: &Tensor) -> Vec<Tensors> {
     let (shape, values) = (of.shape().to_vec(), of.iter().collect::<Vec<_>>());
@@ -439,6 +481,23 @@ fn what_does_not_change_is_computed_once() {
     let features = l.model.entry("remember.features").expect("features");
     let given: Vec<String> = features.outputs.iter().map(|(_, id)| features.ty(*id).to_string()).collect();
     assert_eq!(given, ["f32[b, 128, 28, 28]", "f32[b, 256, 14, 14]"]);
+}
+
+#[test]
+fn what_is_watched_is_without_noise_and_takes_the_features() {
+    use uad_compiler::graph::{Graph, Op};
+    let text = std::fs::read_to_string(root().join("specs/uniad.uad")).expect("the spec");
+    let set = [("size", "64"), ("hidden", "16"), ("heads", "2"), ("layers", "1"), ("window", "3")];
+    let mut set = set.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+    set.push(("train.keep".into(), "lowest(loss, on: validation)".into()));
+    let l = Learner::new("uniad", &text, &Choice { detector: Some("uniad_resnet18".into()), set, ..Choice::default() });
+    let l = l.expect("a model");
+    let draws = |g: &Graph| g.nodes.iter().filter(|n| matches!(n.op, Op::Draw { .. })).count();
+    let (step, watch) = (l.model.entry("train").expect("a step"), l.model.entry("train.watch").expect("a watch"));
+    assert!(draws(step) > 0 && draws(watch) == 0 && watch.writes.is_empty());
+    let inputs = watch.nodes.iter().filter_map(|n| if let Op::Input(n) = &n.op { Some(n.as_str()) } else { None });
+    assert_eq!(inputs.collect::<Vec<_>>(), ["@0"]);
+    assert_eq!(watch.outputs.iter().map(|o| o.0.as_str()).collect::<Vec<_>>(), ["loss"]);
 }
 
 #[test]

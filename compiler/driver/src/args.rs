@@ -37,7 +37,7 @@ pub enum Command {
     Build(Build),
     /// Print a form that the compiler passes through
     Emit(Emit),
-    /// Score images, folders of them, or tensors
+    /// Score images, signals, folders of them, or tensors
     Run(Run),
     /// Train a detector: run its stages over a folder of normal data
     Train(Train),
@@ -45,6 +45,8 @@ pub enum Command {
     Calibrate(Calibrate),
     /// Evaluate a detector on labelled data
     Eval(Eval),
+    /// Make anomalies with the synthesiser of a spec: samples with masks, or pictures of a sweep
+    Synth(Synth),
     /// Say what a bundle holds
     Inspect(Inspect),
     /// Compare with another implementation's dump, tensor by tensor
@@ -78,6 +80,7 @@ impl Command {
             | Command::Train(_)
             | Command::Calibrate(_)
             | Command::Eval(_)
+            | Command::Synth(_)
             | Command::Explain(_) => false,
         }
     }
@@ -103,6 +106,9 @@ pub struct Engine {
     /// Worker threads; default: one per core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Compiled code for a GPU, which `build --target cuda` made: F.uadx.cuda; without it code is compiled at its first use
+    #[arg(long, value_name = "FILE")]
+    pub code: Option<PathBuf>,
 }
 
 /// Where to run.
@@ -111,9 +117,9 @@ pub enum DeviceName {
     /// Compiled kernels on this processor
     #[default]
     Cpu,
-    /// The best that is there: in this version, the processor
+    /// A GPU if there is one and it can be used, else the processor
     Auto,
-    /// A GPU (not in this version)
+    /// A GPU of NVIDIA
     Cuda,
     /// The interpreter that defines what a plan means: f64, slow
     Reference,
@@ -139,10 +145,13 @@ pub struct New {
     /// Make a data set instead: generated surfaces with defects and masks, in the MVTec layout
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Classes of surfaces: the first are cloth, stone, wood, tiles, pebbles, mesh
+    /// What it is made of: pictures of surfaces, or point clouds of parts
+    #[arg(long, value_enum, default_value_t = Drawn::Surfaces, requires = "data")]
+    pub of: Drawn,
+    /// Classes: of surfaces the first are cloth, stone, wood, tiles, pebbles, mesh; of parts knob, pear, pillow, ring
     #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000), requires = "data")]
     pub classes: u32,
-    /// Pixels of a picture's side
+    /// Pixels of a picture's side; a cloud has a quarter of their square as points
     #[arg(long, value_name = "PIXELS", default_value = "128", value_parser = clap::value_parser!(u32).range(16..=4096), requires = "data")]
     pub size: u32,
     /// Training pictures of each class
@@ -154,6 +163,15 @@ pub struct New {
     /// Another seed, other pictures
     #[arg(long, value_name = "N", default_value = "0", requires = "data")]
     pub seed: u64,
+}
+
+/// What a drawn data set is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Drawn {
+    /// Pictures of textured surfaces
+    Surfaces,
+    /// Point clouds of solid parts
+    Clouds,
 }
 
 /// `uadc check`
@@ -188,10 +206,20 @@ pub struct Fmt {
 pub enum Target {
     /// Processors
     Cpu,
-    /// GPUs (not in this version)
+    /// GPUs too: compiled code goes to a file beside the bundle, F.uadx.cuda
     Cuda,
-    /// Both (not in this version)
+    /// The same
     All,
+}
+
+/// `sm_80`, `sm_90a`.
+fn architecture(text: &str) -> Result<String, String> {
+    let number = text.strip_prefix("sm_").map(|n| n.trim_end_matches('a')).and_then(|n| n.parse::<u32>().ok());
+    match number {
+        Some(80..) => Ok(text.to_owned()),
+        Some(_) => Err("sm_80 is the oldest architecture".to_owned()),
+        None => Err("an architecture is written sm_80".to_owned()),
+    }
 }
 
 /// `uadc build`
@@ -210,6 +238,12 @@ pub struct Build {
     /// What the bundle is to run on; it holds no machine code, so one file runs on all
     #[arg(long, value_enum, default_value_t = Target::Cpu)]
     pub target: Target,
+    /// Architectures of GPUs that code is compiled for
+    #[arg(long, value_name = "sm_NN", value_delimiter = ',', default_values = ["sm_80", "sm_90"], value_parser = architecture)]
+    pub arch: Vec<String>,
+    /// Sizes of batches that code is compiled for
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1u32], value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Vec<u32>,
     /// The bundle to write; default: the detector's name with .uadx
     #[arg(short, long, value_name = "F.uadx", conflicts_with = "exe")]
     pub output: Option<PathBuf>,
@@ -231,8 +265,10 @@ pub enum Form {
     Plan,
     /// Code generator's input for the CPU
     Clif,
-    /// CUDA C++ (not in this version)
+    /// CUDA C++ for a batch of one
     Cuda,
+    /// What is launched on a GPU, with operations and bytes computed from the plan
+    Launches,
     /// Graph in the DOT language
     Dot,
     /// Picture of the graph
@@ -259,16 +295,16 @@ pub struct Emit {
 pub struct Run {
     /// The bundle
     pub bundle: PathBuf,
-    /// Images, or folders of them
+    /// Images or signals, or folders of them
     #[arg(value_name = "INPUT", conflicts_with = "tensors")]
     pub inputs: Vec<PathBuf>,
-    /// Write the heat map of every image into this folder
+    /// Write what was found in every sample into this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// One JSON object per input, one per line
     #[arg(long)]
     pub json: bool,
-    /// Images per call
+    /// Samples per call
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     #[command(flatten)]
@@ -300,7 +336,7 @@ pub struct Train {
     pub spec: PathBuf,
     #[command(flatten)]
     pub choice: Choice,
-    /// A folder in the MVTec layout, one of such folders, a plain folder of normal images, or a CSV manifest
+    /// A folder in the MVTec layout, one of such folders, a plain folder of normal samples, or a CSV manifest
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Foreign weights, with the names file that maps them, as for `build`
@@ -327,7 +363,7 @@ pub struct Train {
     /// Part of the training samples that is held out for validation; default: a tenth where a stage needs it
     #[arg(long, value_name = "PART", value_parser = part)]
     pub validation: Option<f64>,
-    /// Leave out images that cannot be read, instead of refusing to begin
+    /// Leave out samples that cannot be read, instead of refusing to begin
     #[arg(long)]
     pub skip_broken: bool,
     /// Where checkpoints, features and the log are kept; default: the bundle's name with .train
@@ -381,7 +417,7 @@ pub enum Method {
 pub struct Calibrate {
     /// The bundle
     pub bundle: PathBuf,
-    /// A data set: folders in the MVTec layout, a plain folder of normal images, or a CSV manifest
+    /// A data set: folders in the MVTec layout, a plain folder of normal samples, or a CSV manifest
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Take normal samples of this split: `calibration`, `validation`, `train` or `test`; default: the first that is there
@@ -399,7 +435,7 @@ pub struct Calibrate {
     /// The bundle to write; default: the same
     #[arg(short, long, value_name = "F.uadx")]
     pub output: Option<PathBuf>,
-    /// Images per call
+    /// Samples per call
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     /// The normal image that a detector with a second input looks at beside each; default: what the bundle keeps
@@ -429,7 +465,7 @@ pub struct Eval {
     /// The false positive rate up to which AUPRO integrates
     #[arg(long, value_name = "FPR", default_value_t = 0.3, value_parser = limit)]
     pub limit: f64,
-    /// Images per call
+    /// Samples per call
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     #[command(flatten)]
@@ -564,4 +600,55 @@ mod tests {
     fn the_command_line_is_consistent() {
         super::Args::command().debug_assert();
     }
+}
+
+/// `uadc synth`
+#[derive(Debug, Group)]
+pub struct Synth {
+    /// A spec with a synthesiser: a slot from a sample to a changed one and its mask
+    pub spec: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Normal samples: a folder as for `train`
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// The folder to write into: samples and masks in the MVTec layout, and a sheet of some
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Which slot, where several make anomalies
+    #[arg(long, value_name = "NAME")]
+    pub slot: Option<String>,
+    /// How many samples
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub count: u32,
+    /// Another seed, other anomalies
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Pictures of one sample instead, under these values of a parameter of the synthesiser or the spec: `--sweep octaves=1,2,4`; twice for rows and columns, a third time for sheets
+    #[arg(long, value_name = "NAME=A,B,…", value_parser = series)]
+    pub sweep: Vec<(String, Vec<String>)>,
+    #[command(flatten)]
+    pub engine: Engine,
+}
+
+/// `NAME=A,B`: a name and values. Commas in brackets part nothing.
+fn series(text: &str) -> Result<(String, Vec<String>), String> {
+    let (name, values) = text.split_once('=').ok_or("write NAME=A,B,…")?;
+    let (mut all, mut depth) = (vec![String::new()], 0i32);
+    for c in values.chars() {
+        depth += i32::from("([{".contains(c)) - i32::from(")]}".contains(c));
+        match all.last_mut() {
+            Some(_) if c == ',' && depth == 0 => all.push(String::new()),
+            Some(last) => last.push(c),
+            None => {}
+        }
+    }
+    let all: Vec<String> = all.iter().map(|v| v.trim().to_owned()).collect();
+    if name.trim().is_empty() || all.iter().any(String::is_empty) {
+        return Err("write NAME=A,B,… with a value between all commas".to_owned());
+    }
+    if all.len() > 16 {
+        return Err("16 values at most".to_owned());
+    }
+    Ok((name.trim().to_owned(), all))
 }

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use uad_compiler::check;
 use uad_compiler::compile::{self, CompileOptions};
 use uad_compiler::diag::{Diagnostic, Severity};
 use uad_compiler::graph::Graph;
-use uad_compiler::model::{self, Model, Static};
+use uad_compiler::model::{self, Depth, Model, Static, SynthInfo};
 use uad_compiler::source::{Files, Loader};
 use uad_plan::{DType, Dim, Plan, Stored, Verified};
 use uad_runtime::bundle::Bundle;
@@ -45,14 +46,15 @@ pub struct Checked {
 pub fn look_at(spec: &Path, choice: &Choice, feed: Feed) -> Done<Checked> {
     set_once(choice)?;
     let text = source::read(spec)?;
-    Ok(check_text(&spec.display().to_string(), text, &source::folder(spec), choice, feed, uad_compiler::check::check))
+    let depth = Depth::Whole;
+    Ok(check_text(&spec.display().to_string(), text, &source::folder(spec), choice, feed, depth, check::check))
 }
 
 /// Checks all of a spec, also what the chosen detector does not use, and says nothing.
 pub fn look_at_all(spec: &Path, choice: &Choice) -> Done<Checked> {
     set_once(choice)?;
     let (text, name) = (source::read(spec)?, spec.display().to_string());
-    Ok(check_text(&name, text, &source::folder(spec), choice, Feed::new(), uad_compiler::check::check_all))
+    Ok(check_text(&name, text, &source::folder(spec), choice, Feed::new(), Depth::Score, check::check_all))
 }
 
 /// Nothing may be set twice: one of the values would be lost.
@@ -68,9 +70,17 @@ fn set_once(choice: &Choice) -> Done {
 /// A way to check.
 type How = fn(&mut Files, &dyn Loader, &str, &model::Choice) -> (Option<Model>, Vec<Diagnostic>);
 
-fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, feed: Feed, how: How) -> Checked {
+fn check_text(
+    name: &str,
+    text: String,
+    loader: &dyn Loader,
+    choice: &Choice,
+    feed: Feed,
+    depth: Depth,
+    how: How,
+) -> Checked {
     let mut files = Files::one(name, text);
-    let choice = model::Choice { detector: choice.detector.clone(), set: choice.set.clone(), feed };
+    let choice = model::Choice { detector: choice.detector.clone(), set: choice.set.clone(), feed, depth };
     let (model, found) = how(&mut files, loader, name, &choice);
     let wrong = found.iter().any(|d| d.severity == Severity::Error);
     Checked { files, model: model.filter(|_| !wrong), found }
@@ -80,6 +90,29 @@ fn check_text(name: &str, text: String, loader: &dyn Loader, choice: &Choice, fe
 pub fn check(spec: &Path, choice: &Choice, feed: Feed) -> Done<Compiled> {
     let checked = look_at(spec, choice, feed)?;
     show(checked)
+}
+
+/// [`check`] for what needs first values and the score alone.
+pub fn check_score(spec: &Path, choice: &Choice) -> Done<Compiled> {
+    set_once(choice)?;
+    let (text, name) = (source::read(spec)?, spec.display().to_string());
+    let (feed, depth) = (Feed::new(), Depth::Score);
+    show(check_text(&name, text, &source::folder(spec), choice, feed, depth, check::check))
+}
+
+/// The synthesiser of a spec's detector, and nothing else of it.
+pub fn synth(spec: &Path, choice: &Choice, slot: Option<&str>) -> Done<(Compiled, SynthInfo)> {
+    set_once(choice)?;
+    let (text, name) = (source::read(spec)?, spec.display().to_string());
+    let mut files = Files::one(&name, text);
+    let (detector, set) = (choice.detector.clone(), choice.set.clone());
+    let given = model::Choice { detector, set, ..model::Choice::default() };
+    let (made, found) = model::elaborate_synth(&mut files, &source::folder(spec), &name, &given, slot);
+    let checked = |model| Checked { files, model, found };
+    match made {
+        Some((model, info)) => Ok((show(checked(Some(model)))?, info)),
+        None => Err(show(checked(None)).err().unwrap_or(Failure::Reported)),
+    }
 }
 
 fn show(checked: Checked) -> Done<Compiled> {
@@ -198,7 +231,7 @@ pub fn of_bundle(bundle: &Bundle) -> Done<Compiled> {
     };
     let set = bundle.card.params.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     let choice = Choice { detector: Some(bundle.card.detector.clone()), set };
-    let checked = check_text(&name, text, &Texts(files), &choice, Feed::new(), uad_compiler::check::check);
+    let checked = check_text(&name, text, &Texts(files), &choice, Feed::new(), Depth::Whole, check::check);
     if checked.model.is_none() {
         err(&render::render(&checked.found, &checked.files.files, Look::stderr()));
         return Err(Failure::input("the spec in the bundle does not compile with this version; build it again"));

@@ -2,18 +2,19 @@
 //!
 //! In: a plan, stored tensors, inputs by name. Out: outputs by name. Invariants: open dims take their values from the shapes of the
 //! inputs and of stored tensors; an entry is bound and compiled once per set of values; what is missing or misshapen is named.
-//! Imports: args, failure; plan, kernels, runtime.
+//! Imports: args, device, failure; plan, kernels, runtime.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use uad_kernels::cpu::{Isa, Pool};
+use uad_kernels::cpu::Pool;
 use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, Bound, BufferKind, Dim, Entry, Plan, Verified, interp};
 use uad_runtime::bundle::Bundle;
-use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
+use uad_runtime::device::executor::{Draw, StoredBytes};
 
-use crate::args::{self, DeviceName};
+use crate::args;
+use crate::device::{Chosen, Ready};
 use crate::failure::{Done, Failure};
 
 /// Tensors by path, in memory.
@@ -71,16 +72,17 @@ impl StoredBytes for InBundle {
 pub struct Engine {
     plan: Verified<Plan<Dim>>,
     stored: Arc<dyn StoredBytes>,
-    device: DeviceName,
+    device: Chosen,
     pool: Arc<Pool>,
-    ready: BTreeMap<(String, Vec<(String, i64)>), Executor>,
+    ready: BTreeMap<(String, Vec<(String, i64)>), Ready>,
 }
 
 impl Engine {
     /// A plan with its stored tensors.
     pub fn new(plan: Verified<Plan<Dim>>, stored: Arc<dyn StoredBytes>, how: &args::Engine) -> Engine {
         let threads = how.threads.map_or_else(default_threads, usize::from);
-        Engine { plan, stored, device: how.device, pool: Arc::new(Pool::new(threads)), ready: BTreeMap::new() }
+        let device = Chosen::new(how.device, how.code.clone());
+        Engine { plan, stored, device, pool: Arc::new(Pool::new(threads)), ready: BTreeMap::new() }
     }
 
     /// A bundle; with `trace`, its spec compiled again so that these values are outputs too.
@@ -166,18 +168,15 @@ impl Engine {
     }
 
     /// The executor of an entry for these dims, made at its first use.
-    pub fn executor(&mut self, entry: &str, binding: &Binding) -> Done<&mut Executor> {
+    pub fn executor(&mut self, entry: &str, binding: &Binding) -> Done<&mut Ready> {
         let key = (entry.to_owned(), binding.iter().map(|(n, v)| (n.clone(), *v)).collect::<Vec<_>>());
-        if self.device == DeviceName::Cuda {
-            return Err(no_cuda());
-        }
         if !self.ready.contains_key(&key) {
             let bound = self.bind(entry, binding)?;
             if let Some(port) = bound.stored.iter().find(|p| self.stored.bytes(&p.name).is_none()) {
                 return Err(not_made(&port.name));
             }
-            let made = Executor::new(bound, self.stored.clone(), self.pool.clone(), Isa::detect());
-            self.ready.insert(key.clone(), made.map_err(Failure::input)?);
+            let made = self.device.executor(bound, self.stored.clone(), self.pool.clone())?;
+            self.ready.insert(key.clone(), made);
         }
         self.ready.get_mut(&key).ok_or_else(|| Failure::Fault("an executor vanished".to_owned()))
     }
@@ -195,23 +194,20 @@ impl Engine {
         draw: Draw,
     ) -> Done<(BTreeMap<String, Tensor>, BTreeMap<String, Tensor>)> {
         let binding = self.binding(entry, given)?;
-        match self.device {
-            DeviceName::Reference => self.refer(entry, &binding, given, draw),
-            DeviceName::Cuda => Err(no_cuda()),
-            DeviceName::Cpu | DeviceName::Auto => {
-                let executor = self.executor(entry, &binding)?;
-                let names: Vec<String> = executor.bound().inputs.iter().map(|p| p.name.clone()).collect();
-                for name in names {
-                    if let Some(value) = given.get(&name) {
-                        executor.set_input(&name, value).map_err(Failure::input)?;
-                    }
-                }
-                executor.run(draw);
-                let outputs = executor.bound().outputs.iter().map(|p| p.name.clone());
-                let values = outputs.filter_map(|n| Some((n.clone(), executor.output(&n)?))).collect();
-                Ok((values, executor.written().into_iter().collect()))
+        if self.device.is_reference() {
+            return self.refer(entry, &binding, given, draw);
+        }
+        let executor = self.executor(entry, &binding)?;
+        let names: Vec<String> = executor.bound().inputs.iter().map(|p| p.name.clone()).collect();
+        for name in names {
+            if let Some(value) = given.get(&name) {
+                executor.set_input(&name, value).map_err(Failure::input)?;
             }
         }
+        executor.run(draw)?;
+        let outputs = executor.bound().outputs.iter().map(|p| p.name.clone());
+        let values = outputs.filter_map(|n| Some((n.clone(), executor.output(&n)?))).collect();
+        Ok((values, executor.written()?.into_iter().collect()))
     }
 
     /// The same through the interpreter.
@@ -241,10 +237,6 @@ impl Engine {
 fn not_made(path: &str) -> Failure {
     Failure::input(format!("`{path}` has no value: no stage has made it yet"))
         .help("`uadc train F.uadx --data DIR` runs the stages that have not run")
-}
-
-fn no_cuda() -> Failure {
-    Failure::input("the CUDA back end is not in this version").help("--device cpu, or --device auto")
 }
 
 /// One per core.

@@ -7,6 +7,7 @@
 mod args;
 mod cmd;
 mod compiled;
+mod device;
 mod engine;
 mod failure;
 mod peers;

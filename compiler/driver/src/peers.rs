@@ -9,36 +9,37 @@ use std::path::Path;
 
 use uad_plan::tensor::Tensor;
 use uad_runtime::bundle::{Bundle, Content, v1};
-use uad_runtime::data::image;
+use uad_runtime::data::kind::{Kind, Pipeline};
 use uad_runtime::data::peer::Peers;
-use uad_runtime::data::pipeline::{self, Step};
 use uad_runtime::data::set::Dataset;
 
 use crate::failure::{Done, Failure};
 
-/// The steps of an input's pipeline.
-pub fn steps(input: &v1::Input) -> Done<Vec<Step>> {
-    let steps = input.steps.iter().map(|s| Step::new(&s.name, &s.args));
-    steps.collect::<Result<Vec<_>, String>>().map_err(Failure::input)
+/// The pipeline of a second input.
+fn pipeline(input: &v1::Input) -> Done<Pipeline> {
+    Kind::Image.pipeline(input.steps.iter().map(v1::Step::call)).map_err(Failure::input)
 }
 
 /// Reads pictures as one tensor; they must come out of the pipeline in one size.
-fn stacked(paths: &[&Path], steps: &[Step]) -> Done<Tensor> {
+fn stacked(paths: &[&Path], pipeline: &Pipeline) -> Done<Tensor> {
     let mut size = None;
     let mut values = Vec::new();
     for path in paths {
-        let picture = pipeline::prepare(&image::read(path).map_err(Failure::input)?, steps);
-        let own = (picture.height() as usize, picture.width() as usize);
-        if *size.get_or_insert(own) != own {
+        let raw = pipeline.read(path).map_err(Failure::input)?;
+        let picture = pipeline.prepare(&raw, path).map_err(Failure::input)?;
+        let own = picture.shape();
+        if *size.get_or_insert_with(|| own.clone()) != own {
             return Err(Failure::input(format!("{} differs in size from the peers before it", path.display()))
                 .help("let the pipeline of the input end in one size, as `|> resize(224, 224)`"));
         }
         let from = values.len();
-        values.resize(from + 3 * own.0 * own.1, 0.0);
-        pipeline::write_planes(&picture, &mut values[from..]);
+        values.resize(from + own.iter().product::<usize>(), 0.0);
+        if !picture.write(&mut values[from..]) {
+            return Err(Failure::Fault("a sample is not of the size that it says".to_owned()));
+        }
     }
-    let (h, w) = size.unwrap_or((0, 0));
-    Tensor::f32(&[paths.len(), 3, h, w], values).map_err(|e| Failure::Fault(e.to_string()))
+    let shape: Vec<usize> = [paths.len()].into_iter().chain(size.unwrap_or_default()).collect();
+    Tensor::f32(&shape, values).map_err(|e| Failure::Fault(e.to_string()))
 }
 
 /// Puts peers from a data set into a bundle that takes some.
@@ -52,7 +53,7 @@ pub fn keep(content: &mut Content, set: &Dataset, seed: u64, broken: &[usize]) -
             continue;
         }
         content.card.peers = kept.iter().map(|n| set.samples[*n].class.clone()).collect();
-        content.peers.insert(input.name.clone(), stacked(&paths, &steps(&input)?)?);
+        content.peers.insert(input.name.clone(), stacked(&paths, &pipeline(&input)?)?);
     }
     Ok(())
 }
@@ -76,7 +77,7 @@ impl Seconds {
         let mut inputs = BTreeMap::new();
         for input in wanted {
             let found = match file {
-                Some(path) => (stacked(&[path], &steps(input)?)?, false),
+                Some(path) => (stacked(&[path], &pipeline(input)?)?, false),
                 None => match kept.remove(&input.name) {
                     Some(t) => (t, input.same_class),
                     None => {

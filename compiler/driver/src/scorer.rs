@@ -1,41 +1,40 @@
-//! Scores of images, through a bundle.
+//! Scores of samples, through a bundle.
 //!
-//! In: a bundle, images that went through its pipeline. Out: scores and maps. Invariants: images of one call have one size; results are in the
-//! order of the images; a detector without `sample` is scored by the highest value of its map. Imports: engine, peers; bundles.
+//! In: a bundle, samples that went through its pipeline. Out: scores and maps. Invariants: samples of one call have one size; results are in the
+//! order of the samples; a detector without `sample` is scored by the highest value of its map. Imports: engine, peers; bundles.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use uad_plan::tensor::Tensor;
 use uad_runtime::bundle::{Bundle, v1};
-use uad_runtime::data::image::RgbImage;
-use uad_runtime::data::pipeline::{self, Step};
+use uad_runtime::data::kind::{Kind, Pipeline, Value};
 
 use crate::args;
 use crate::engine::Engine;
 use crate::failure::{Done, Failure};
-use crate::peers::{self, Seconds};
+use crate::peers::Seconds;
 use crate::terminal::{Look, count, err};
 
-/// A detector on images.
+/// A detector on samples of one kind.
 pub struct Scorer {
     engine: Engine,
-    image: String,
+    input: String,
     /// Inputs that take the number of the sample's class.
     classes: Vec<String>,
     seconds: Seconds,
-    /// What happens to an image before it is scored.
-    pub steps: Vec<Step>,
+    /// What happens to a sample before it is scored.
+    pub pipeline: Pipeline,
 }
 
-/// What a detector says of an image.
+/// What a detector says of a sample.
 #[derive(Clone, Debug, Default)]
 pub struct Scored {
     /// Its score.
     pub score: Option<f32>,
     /// Other outputs that are one number.
     pub extra: Vec<(String, f32)>,
-    /// Height, width and values of its map.
+    /// Height, width and values of its map: rows and columns of a picture, channels and time of a signal.
     pub map: Option<(usize, usize, Vec<f32>)>,
 }
 
@@ -56,45 +55,53 @@ pub fn warn_untrained(card: &v1::Card) -> Option<String> {
 }
 
 impl Scorer {
-    /// A bundle whose inputs come from images; `labelled` where the classes of samples are known too.
+    /// Of which kind the samples are that a bundle's inputs come from.
+    pub fn kind_of(bundle: &Bundle) -> Kind {
+        bundle.card.inputs.iter().find_map(|i| Kind::of(&i.source)).unwrap_or_default()
+    }
+
+    /// A bundle whose inputs come from samples of one kind; `labelled` where the classes of samples are known too.
     pub fn new(bundle: Bundle, how: &args::Engine, labelled: bool, peer: Option<&Path>) -> Done<Scorer> {
-        let images: Vec<_> = bundle.card.inputs.iter().filter(|i| i.source == "rgb").cloned().collect();
-        let [input] = images.as_slice() else {
-            let n = count(images.len(), "image input");
-            return Err(Failure::input(format!(
-                "`{}` has {n}; only detectors with one run on images",
-                bundle.card.detector
-            ))
-            .help("give its inputs as tensors: uadc run --tensors IN.safetensors -o OUT.safetensors"));
+        let kind_of = |i: &v1::Input| Kind::of(&i.source);
+        let inputs = || bundle.card.inputs.iter().filter_map(|i| Some((kind_of(i)?, i.clone())));
+        let found: Vec<_> = inputs().collect();
+        let [(kind, input)] = found.as_slice() else {
+            let n = count(found.len(), "input");
+            let what = format!("`{}` has {n} from files; only detectors with one run on them", bundle.card.detector);
+            return Err(Failure::input(what)
+                .help("give its inputs as tensors: uadc run --tensors IN.safetensors -o OUT.safetensors"));
         };
+        let others = bundle.card.inputs.iter().filter(|i| kind_of(i).is_none() && i.source != "peer");
         let seconds = Seconds::new(&bundle, peer)?;
-        let others = bundle.card.inputs.iter().filter(|i| i.source != "rgb" && i.source != "peer");
         let (classes, others): (Vec<_>, Vec<_>) = others.partition(|i| labelled && i.source == "class");
         if let Some(other) = others.first() {
-            return Err(Failure::input(format!("the input `{}` does not come from images", other.name))
+            return Err(Failure::input(format!("the input `{}` does not come from {}s", other.name, kind.noun()))
                 .help("give all inputs as tensors: uadc run --tensors IN.safetensors -o OUT.safetensors"));
         }
         let classes = classes.into_iter().map(|i| i.name.clone()).collect();
-        let steps = peers::steps(input)?;
-        let image = input.name.clone();
-        Ok(Scorer { engine: Engine::of_bundle(bundle, how, &[])?, image, classes, seconds, steps })
+        let pipeline = kind.pipeline(input.steps.iter().map(v1::Step::call)).map_err(Failure::input)?;
+        let input = input.name.clone();
+        Ok(Scorer { engine: Engine::of_bundle(bundle, how, &[])?, input, classes, seconds, pipeline })
     }
 
-    /// Scores images, each with the number and the name of its class.
-    pub fn score(&mut self, samples: &[(&RgbImage, i32, Option<&str>)]) -> Done<Vec<Scored>> {
+    /// Scores samples, each with the number and the name of its class.
+    pub fn score(&mut self, samples: &[(&Value, i32, Option<&str>)]) -> Done<Vec<Scored>> {
         let mut found: Vec<Scored> = vec![Scored::default(); samples.len()];
         let mut left: Vec<usize> = (0..samples.len()).collect();
         while let Some(first) = left.first() {
-            let size = samples[*first].0.dimensions();
-            let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|n| samples[*n].0.dimensions() == size);
+            let size = samples[*first].0.shape();
+            let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|n| samples[*n].0.shape() == size);
             left = later;
-            let shape = [now.len(), 3, size.1 as usize, size.0 as usize];
+            let shape: Vec<usize> = [now.len()].into_iter().chain(size).collect();
             let mut values = vec![0.0; shape.iter().product()];
-            for (n, planes) in now.iter().zip(values.chunks_exact_mut(shape[1..].iter().product())) {
-                pipeline::write_planes(samples[*n].0, planes);
+            let each = shape[1..].iter().product::<usize>().max(1);
+            for (n, slot) in now.iter().zip(values.chunks_exact_mut(each)) {
+                if !samples[*n].0.write(slot) {
+                    return Err(Failure::Fault("a sample is not of the size that it says".to_owned()));
+                }
             }
             let fault = |e: uad_plan::tensor::TensorError| Failure::Fault(e.to_string());
-            let mut given = BTreeMap::from([(self.image.clone(), Tensor::f32(&shape, values).map_err(fault)?)]);
+            let mut given = BTreeMap::from([(self.input.clone(), Tensor::f32(&shape, values).map_err(fault)?)]);
             for name in &self.classes {
                 let numbers = now.iter().map(|n| f64::from(samples[*n].1));
                 let tensor = Tensor::from_f64(uad_plan::DType::I32, &[now.len()], numbers).map_err(fault)?;
@@ -123,6 +130,7 @@ fn one(n: usize, results: &BTreeMap<String, Tensor>) -> Scored {
             ("sample", _, [v]) => scored.score = Some(*v),
             (_, _, [v]) => scored.extra.push((name.clone(), *v)),
             ("map", [h, w], _) => scored.map = Some((*h, *w, own.to_vec())),
+            ("map", [n], _) => scored.map = Some((1, *n, own.to_vec())),
             _ => {}
         }
     }

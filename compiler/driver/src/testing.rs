@@ -2,16 +2,16 @@
 //!
 //! In: a scorer, a data set, positions of samples. Out: for every sample its score, map and mask, in order. Invariants: memory is bounded
 //! whatever the number of samples; a sample that cannot be read is named and left out; masks went through the steps of the
-//! image, with the nearest pixel, and lie on the map. Imports: progress, scorer; data sets.
+//! sample, with the nearest place, and lie on the map. Imports: progress, scorer; data sets.
 
 use std::sync::Arc;
 
 use uad_runtime::data::ReadError;
-use uad_runtime::data::image::{self, RgbImage};
+use uad_runtime::data::kind::{Pipeline, Raw, Value};
 use uad_runtime::data::load::Loader;
 use uad_runtime::data::mask::Mask;
-use uad_runtime::data::pipeline::{self, Step};
 use uad_runtime::data::set::{Dataset, Sample};
+use uad_runtime::heatmap::OwnMap;
 
 use crate::failure::{Done, Failure};
 use crate::progress::Progress;
@@ -23,19 +23,21 @@ pub struct Tested<'a> {
     pub n: usize,
     /// What is known of it.
     pub sample: &'a Sample,
-    /// What the detector says.
+    /// What its file holds.
+    pub raw: &'a Raw,
+    /// What the detector says, but for the map.
     pub scored: Scored,
+    /// Its map.
+    pub map: Option<OwnMap>,
     /// What is anomalous, at the size of the map. `None` where nobody said.
     pub mask: Option<Mask>,
-    /// The image's height and width.
-    pub size: (u32, u32),
 }
 
 /// A sample that was read.
 struct Ready {
-    picture: RgbImage,
+    raw: Raw,
+    value: Value,
     mask: Option<Mask>,
-    size: (u32, u32),
 }
 
 /// Scores samples and hands them on one by one. Gives the files that could not be used.
@@ -49,8 +51,9 @@ pub fn each(
 ) -> Done<Vec<ReadError>> {
     let (batch, threads) = (usize::from(batch), crate::engine::default_threads());
     let progress = Progress::new(order.len(), doing);
-    let (from, steps) = (set.clone(), scorer.steps.clone());
-    let loader = Loader::new(order.into_iter(), threads, batch + threads, move |n| ready(from.samples.get(n)?, &steps));
+    let (from, pipeline) = (set.clone(), scorer.pipeline.clone());
+    let make = move |n: usize| Some(ready(from.samples.get(n)?, &pipeline));
+    let loader = Loader::new(order.into_iter(), threads, batch + threads, make);
     let (mut broken, mut waiting) = (Vec::new(), Vec::new());
     let mut flush = |waiting: &mut Vec<(usize, Ready)>| -> Done {
         let now = std::mem::take(waiting);
@@ -58,14 +61,15 @@ pub fn each(
             .iter()
             .map(|(n, r)| {
                 let sample = &set.samples[*n];
-                (&r.picture, set.class_number(sample), Some(sample.class.as_str()))
+                (&r.value, set.class_number(sample), Some(sample.class.as_str()))
             })
             .collect();
         let found = scorer.score(&given)?;
-        for ((n, ready), scored) in now.into_iter().zip(found) {
-            let size = scored.map.as_ref().map(|m| (m.0, m.1));
-            let mask = ready.mask.map(|m| size.map_or_else(|| m.clone(), |(h, w)| m.nearest(h, w)));
-            take(Tested { n, sample: &set.samples[n], scored, mask, size: ready.size })?;
+        for ((n, ready), mut scored) in now.into_iter().zip(found) {
+            let map = scored.map.take().map(|m| scorer.pipeline.placed(&ready.raw, m));
+            let mask =
+                ready.mask.map(|m| map.as_ref().map_or_else(|| m.clone(), |own| m.nearest(own.height, own.width)));
+            take(Tested { n, sample: &set.samples[n], raw: &ready.raw, scored, map, mask })?;
         }
         Ok(())
     };
@@ -90,27 +94,13 @@ pub fn each(
     Ok(broken)
 }
 
-fn ready(sample: &Sample, steps: &[Step]) -> Option<Result<Ready, ReadError>> {
-    let read = || {
-        let picture = image::read(&sample.path)?;
-        let size = (picture.height(), picture.width());
-        let mask = match (&sample.mask, sample.label) {
-            (Some(path), _) => {
-                let mask = Mask::read(path)?;
-                if (mask.height, mask.width) != (size.0 as usize, size.1 as usize) {
-                    let (h, w, (height, width)) = (mask.height, mask.width, size);
-                    return Err(ReadError::new(
-                        path,
-                        format!("the mask has {w} x {h} pixels, its image {width} x {height}"),
-                    ));
-                }
-                Some(mask.prepare(steps))
-            }
-            // A normal sample has no anomalous pixel.
-            (None, Some(false)) => Some(Mask::clear(size.0 as usize, size.1 as usize).prepare(steps)),
-            (None, _) => None,
-        };
-        Ok(Ready { picture: pipeline::prepare(&picture, steps), mask, size })
+fn ready(sample: &Sample, pipeline: &Pipeline) -> Result<Ready, ReadError> {
+    let raw = pipeline.read(&sample.path)?;
+    let mask = match (&sample.mask, sample.label) {
+        (Some(path), _) => Some(pipeline.mask(&raw, path)?),
+        // A normal sample has no anomalous place.
+        (None, Some(false)) => Some(pipeline.clear(&raw)),
+        (None, _) => None,
     };
-    Some(read())
+    Ok(Ready { value: pipeline.prepare(&raw, &sample.path)?, raw, mask })
 }

@@ -18,6 +18,7 @@ const BETWEEN: Duration = Duration::from_secs(10);
 /// Tells of a run.
 pub struct Teller {
     stages: usize,
+    noun: &'static str,
     look: Look,
     drawn: bool,
     bar: Option<ProgressBar>,
@@ -34,10 +35,11 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// Of a run of so many stages.
-    pub fn new(stages: usize) -> Teller {
+    /// Of a run of so many stages on samples of this name.
+    pub fn new(stages: usize, noun: &'static str) -> Teller {
         Teller {
             stages,
+            noun,
             look: Look::stderr(),
             drawn: std::io::stderr().is_terminal(),
             bar: None,
@@ -62,9 +64,10 @@ impl Teller {
             Event::Stage { stage, number, samples, epochs, steps } => {
                 self.end();
                 let of = if self.stages > 1 { format!(" ({} of {})", number + 1, self.stages) } else { String::new() };
+                let noun = self.noun;
                 let passes = if *epochs == 1 { "1 pass".to_owned() } else { format!("{} epochs", grouped(*epochs)) };
                 let text = format!(
-                    "{} {}{of}: {} images, {passes} of batches of {}, {} steps\n",
+                    "{} {}{of}: {} {noun}s, {passes} of batches of {}, {} steps\n",
                     self.look.bold("stage"),
                     self.look.paint("36", &stage.name),
                     grouped(*samples as u64),
@@ -131,7 +134,7 @@ impl Teller {
         let epoch = if self.epoch.1 > 1 { format!("epoch {}/{}  ", epoch + 1, self.epoch.1) } else { String::new() };
         let loss = shown.map_or_else(String::new, |l| format!("loss {}  ", self.look.bold(&number(l.into()))));
         let curve = curve(&self.losses, 12, self.look);
-        bar.set_message(format!("{epoch}{loss}{curve}{} images/s  {} left", short(rate), duration(left)));
+        bar.set_message(format!("{epoch}{loss}{curve}{} {}s/s  {} left", short(rate), self.noun, duration(left)));
     }
 
     /// A pass is done: a line, where nothing is redrawn.
@@ -149,7 +152,7 @@ impl Teller {
             let mark = if best { " (best)" } else { "" };
             format!("  kept by {}{mark}", number(w))
         });
-        err(&format!("  epoch {}/{epochs}{loss}{watched}  {} images/s\n", epoch + 1, short(rate)));
+        err(&format!("  epoch {}/{epochs}{loss}{watched}  {} {}s/s\n", epoch + 1, short(rate), self.noun));
     }
 
     fn done(&mut self, r: &Report) {

@@ -238,11 +238,9 @@ pub fn initialise_stage(compiled: &Compiled, seed: u64, stage: &str, stored: &mu
 
 fn first_values(compiled: &Compiled, seed: u64, stage: Option<&str>, stored: &mut Tensors) -> Done {
     let mut graph = compiled.graph("init")?.clone();
-    let wanted = |path: &String| {
-        let info = compiled.model.stored.iter().find(|s| s.path == *path);
-        info.is_some_and(|s| s.stage.as_deref() == stage)
-    };
-    graph.writes.retain(|(path, _)| !stored.contains_key(path) && wanted(path));
+    let of_stage = compiled.model.stored.iter().filter(|s| s.stage.as_deref() == stage);
+    let wanted: BTreeSet<&str> = of_stage.map(|s| s.path.as_str()).collect();
+    graph.writes.retain(|(path, _)| !stored.contains_key(path) && wanted.contains(path.as_str()));
     if graph.writes.is_empty() {
         return Ok(());
     }

@@ -5,7 +5,7 @@
 
 mod uadc;
 
-use uadc::{Scratch, uadc};
+use uadc::{Scratch, root, uadc};
 
 #[test]
 fn wrong_usage_is_2() {
@@ -42,11 +42,51 @@ fn help_and_version_are_results() {
     assert!(uadc(&["--version"]).out.starts_with("uadc "));
 }
 
+/// Has this machine a GPU that can be used? Then what follows without one cannot be seen.
+fn has_gpu() -> bool {
+    let facts: serde_json::Value = serde_json::from_str(&uadc(&["doctor", "--json"]).out).unwrap();
+    let found = facts["cuda"]["missing"].is_null();
+    if found {
+        eprintln!("ignored: this machine has a GPU");
+    }
+    found
+}
+
 #[test]
-fn what_is_not_there_yet_says_so() {
-    let run = uadc(&["build", "x.uad", "--target", "cuda"]);
-    assert_eq!((run.code, run.out.as_str()), (1, ""));
-    assert!(run.err.contains("not in this version"), "{run:?}");
+fn a_gpu_that_is_missing_has_a_name() {
+    if has_gpu() {
+        return;
+    }
+    let spec = root().join("specs/first.uad").display().to_string();
+    let asked = uadc(&["bench", &spec, "--device", "cuda"]);
+    assert_eq!((asked.code, asked.out.as_str()), (1, ""), "{asked:?}");
+    assert!(asked.err.contains("no NVIDIA driver") && asked.err.contains("--device auto"), "{asked:?}");
+    let auto = uadc(&["bench", &spec, "--device", "auto", "--iters", "1"]);
+    assert_eq!(auto.code, 0, "{auto:?}");
+    assert!(auto.err.contains("runs on the processor: this machine has no NVIDIA driver"), "{auto:?}");
+    let doctor = uadc(&["doctor"]);
+    assert!(doctor.out.contains("GPU") && doctor.out.contains("code cache"), "{doctor:?}");
+}
+
+#[test]
+fn architectures_are_checked() {
+    for (arch, says) in [("80", "written sm_80"), ("sm_70", "oldest")] {
+        let run = uadc(&["build", "x.uad", "--target", "cuda", "--arch", arch]);
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.err.contains(says), "{run:?}");
+    }
+}
+
+#[test]
+fn cuda_text_is_emitted_for_every_entry() {
+    let spec = root().join("specs/uniad.uad").display().to_string();
+    let score = uadc(&["emit", &spec, "--form", "cuda"]);
+    assert_eq!(score.code, 0, "{}", score.err);
+    for part in ["extern \"C\" __global__", "attention_", "// encode.0.attend", "__syncthreads()"] {
+        assert!(score.out.contains(part), "{part}");
+    }
+    let table = uadc(&["emit", &spec, "--form", "launches"]);
+    assert!(table.out.starts_with("uniad, entry score, b = 1") && table.out.contains("attention_"), "{table:?}");
 }
 
 #[test]

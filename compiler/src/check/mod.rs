@@ -11,7 +11,7 @@ mod unused;
 
 use crate::diag::{Diagnostic, Label, Place, Severity};
 use crate::graph::Graph;
-use crate::model::{self, Choice, Facts, Model, Program};
+use crate::model::{self, Choice, Depth, Facts, Model, Program};
 use crate::source::{Files, Loader};
 use crate::split;
 
@@ -24,11 +24,11 @@ pub fn check(
 ) -> (Option<Model>, Vec<Diagnostic>) {
     let program = Program::read(files, loader, root_path, &choice.set);
     let detector = choice.detector.as_deref().or(program.main());
-    let (model, out) = checked(&program, choice, detector.as_slice(), false);
-    (model.map(split_stages), out)
+    checked(&program, choice, detector.as_slice(), false)
 }
 
-/// [`check`], and then the file's other detectors, and what no detector calls. The model is the chosen detector's.
+/// [`check`], and then the file's other detectors, and what no detector calls. The model is the chosen detector's, as deep as
+/// [`Depth::Score`].
 pub fn check_all(
     files: &mut Files,
     loader: &dyn Loader,
@@ -45,7 +45,8 @@ pub fn check_all(
     if !whole || program.unparsed() {
         detectors.truncate(1);
     }
-    checked(&program, choice, &detectors, whole)
+    let choice = Choice { depth: Depth::Score, ..choice.clone() };
+    checked(&program, &choice, &detectors, whole)
 }
 
 /// The first detector's model and findings, and errors of the others. With `rest`, what none of them calls is looked at too.
@@ -84,11 +85,15 @@ fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -
     }
     out.sort_by_key(order);
     let failed = out.iter().any(|d| d.severity == Severity::Error);
-    (model.filter(|_| !failed).map(split_stages), out)
+    (model.filter(|_| !failed).map(|m| made(m, choice.depth)), out)
 }
 
-fn split_stages(mut model: Model) -> Model {
-    split::split(&mut model);
+/// The entries that were asked for.
+fn made(mut model: Model, depth: Depth) -> Model {
+    match depth {
+        Depth::Whole => split::split(&mut model),
+        Depth::Score => model.entries.retain(|g| g.name == "init" || g.name == "score"),
+    }
     model
 }
 

@@ -19,10 +19,11 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
         for g in &m.groups {
             done.extend(g.weights.iter().map(String::as_str));
         }
+        let reads: HashSet<&String> = s.reads.iter().collect();
         let weights: Vec<&StoredInfo> = model
             .stored
             .iter()
-            .filter(|t| t.kind == StoredKind::Weight && !t.frozen && s.reads.contains(&t.path))
+            .filter(|t| t.kind == StoredKind::Weight && !t.frozen && reads.contains(&t.path))
             .collect();
         let mut told: HashSet<(usize, usize)> = HashSet::new();
         for w in &weights {
@@ -120,8 +121,8 @@ pub(crate) fn written(model: &Model, out: &mut Vec<Diagnostic>) {
         .map(|t| t.path.as_str())
         .collect();
     let mut told: HashSet<&str> = HashSet::new();
-    let mut read = |who: String, reads: &[String], have: &HashSet<&str>, out: &mut Vec<Diagnostic>| {
-        for t in model.stored.iter().filter(|t| t.kind == StoredKind::State && reads.contains(&t.path)) {
+    let mut read = |who: String, reads: &HashSet<&str>, have: &HashSet<&str>, out: &mut Vec<Diagnostic>| {
+        for t in model.stored.iter().filter(|t| t.kind == StoredKind::State && reads.contains(t.path.as_str())) {
             if !have.contains(t.path.as_str()) && told.insert(t.path.as_str()) {
                 let writer = model.stages.iter().find(|s| s.writes.contains(&t.path));
                 let mut d = Diagnostic::new(
@@ -138,15 +139,15 @@ pub(crate) fn written(model: &Model, out: &mut Vec<Diagnostic>) {
         }
     };
     for s in &model.stages {
-        read(format!("the stage `{}`", s.name), &s.reads, &have, out);
+        read(format!("the stage `{}`", s.name), &s.reads.iter().map(String::as_str).collect(), &have, out);
         have.extend(s.writes.iter().map(String::as_str));
     }
     if let Some(score) = model.entry("score") {
-        let reads: Vec<String> = score
+        let reads = score
             .nodes
             .iter()
             .filter_map(|n| match &n.op {
-                crate::graph::Op::State(p) => Some(p.clone()),
+                crate::graph::Op::State(p) => Some(p.as_str()),
                 _ => None,
             })
             .collect();

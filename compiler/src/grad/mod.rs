@@ -15,6 +15,7 @@ mod make;
 mod matrix;
 mod reduce;
 mod scalar;
+mod segment;
 mod shape;
 mod window;
 
@@ -22,6 +23,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use uad_plan::{DType, DimError};
+
+pub use segment::segment;
 
 use crate::graph::build::TypeError;
 use crate::graph::{Graph, Node, NodeId, Op, ScopeId, TensorType};

@@ -79,6 +79,9 @@ impl<'a> Ev<'a> {
             let mut changed = owner.changed.borrow_mut();
             changed.retain(|c| c.0 != name);
             changed.push((name, v.clone()));
+            drop(changed);
+            self.changed.push(owner.clone());
+            self.apart |= self.common.as_ref().is_some_and(|c| c.states.contains(path));
         }
         home.set(name, v);
     }

@@ -252,6 +252,9 @@ impl<'a> Ev<'a> {
             self.err(d);
             return Err(Bad);
         }
+        if home.path.is_empty() {
+            self.made.push(full.clone());
+        }
         let path = home.join(&full);
         let foreign = home.foreign.clone().or_else(|| foreign.map(|f| (f, path.clone())));
         let owner = Owner::at(path, foreign, home.site.or(Some(site)));
@@ -353,6 +356,7 @@ impl<'a> Ev<'a> {
             }
         }
         self.register(path, kind, &t, p, owner, env, place)?;
+        self.own |= self.frozen == 0;
         if self.frozen == 0 && kind == StoredKind::Weight {
             self.thawed.insert(path.to_string());
         }

@@ -229,6 +229,7 @@ impl<'a> Ev<'a> {
         *env.part.borrow_mut() = Some(part.clone());
         self.frames.push(env.clone());
         *part.open.borrow_mut() = Some((env.clone(), owner.clone()));
+        self.own |= !owner.path.is_empty();
         if !owner.path.is_empty() && !self.found.iter().any(|f| f.0 == owner.path) {
             self.found.push((owner.path.clone(), part.clone()));
         }
@@ -301,6 +302,7 @@ impl<'a> Ev<'a> {
         if initial {
             std::mem::swap(&mut self.levels, &mut self.init);
         }
+        let begun = self.begun(frame);
         let cur = std::mem::replace(&mut self.cur, 0);
         // Loops that it is read in are not around what it makes.
         let above = self.levels.split_off(self.levels.len().min(1));
@@ -320,6 +322,7 @@ impl<'a> Ev<'a> {
         self.turn = turn;
         self.levels.extend(above);
         self.cur = cur;
+        self.done(thunk.stmt, frame, begun, r.is_err());
         if initial {
             std::mem::swap(&mut self.levels, &mut self.init);
         }
@@ -573,6 +576,7 @@ impl<'a> Ev<'a> {
                 Ok(Value::List(Rc::new(out)))
             }
             Value::Tensor(t) => {
+                self.own = true;
                 let ty = self.ty(t);
                 let n = self.collected.len();
                 let name = format!("all.{n}");

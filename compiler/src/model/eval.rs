@@ -135,6 +135,7 @@ impl<'a> Ev<'a> {
             ExprKind::Pipe { value, train, into } => {
                 let v = self.eval(value, env);
                 let at = self.at(env.module, value.span);
+                self.own |= *train && self.frozen == 0;
                 if *train && !self.training {
                     return v;
                 }
@@ -361,6 +362,7 @@ impl<'a> Ev<'a> {
     /// The value of a name.
     pub(crate) fn name(&mut self, n: &'a str, env: &Env<'a>, place: Place) -> R<Value<'a>> {
         if n == "training" {
+            self.own |= self.frozen == 0;
             return Ok(Value::Bool(self.training));
         }
         let mut at = Some(env.clone());

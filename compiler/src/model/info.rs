@@ -13,6 +13,16 @@ use crate::graph::{Graph, TensorType};
 use super::number;
 use super::value::{Func, Slot, Value};
 
+/// How much of a detector is made. What is wrong is found either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// All entries.
+    #[default]
+    Whole,
+    /// First values and the score. Stages are elaborated to be checked, with one update for all weights of a type, and not kept.
+    Score,
+}
+
 /// What a user chose beside the text.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
@@ -22,6 +32,8 @@ pub struct Choice {
     pub set: Vec<(String, String)>,
     /// Lets (by path) that are fed as inputs instead of computed, with dtype and shape.
     pub feed: BTreeMap<String, (DType, Vec<i64>)>,
+    /// How much is made.
+    pub depth: Depth,
 }
 
 /// A static value as data.
@@ -179,6 +191,8 @@ pub struct StageInfo {
     pub features: Option<String>,
     /// The entry that runs once after the last batch: where the stage uses `all` or `average`.
     pub finish: Option<String>,
+    /// The entry that gives what is watched on samples that the stage does not learn from.
+    pub watch: Option<String>,
 }
 
 /// How a loop runs a stage.
@@ -247,9 +261,9 @@ impl StageInfo {
         }
     }
 
-    /// Its entries in the order of a pass: features, step, finish.
+    /// Its entries in the order of a pass: features, step, watch, finish.
     pub fn entries(&self) -> impl Iterator<Item = &String> {
-        self.features.iter().chain([&self.name]).chain(&self.finish)
+        self.features.iter().chain([&self.name]).chain(&self.watch).chain(&self.finish)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Inputs: sources, and the steps of the loader.
 //!
 //! In: an `input` statement. Out: a leaf of the graph and its row in the model. Invariants: a pipeline is checked on one
-//! sample; what it gives is, stacked, what the input declares. Imports: values, types.
+//! sample; what it gives is, stacked, what the input declares; steps of the loader come first, and functions after them are part
+//! of the graph, for each sample or, where they take any leading dims, for all at once. Imports: values, types.
 
-use uad_grammar::ast::{Expr, ExprKind, Function, ItemKind, Span, Type, TypeKind};
+use uad_grammar::ast::{DimItem, Expr, ExprKind, Function, ItemKind, Span, Type, TypeKind};
 use uad_plan::{DType, Dim};
 
 use crate::diag::nearest::did_you_mean;
@@ -16,6 +17,18 @@ use super::{Ev, InputInfo, LoaderStep, PeerInfo, Static};
 
 /// Where an input comes from: its source, the loader's steps, whose peer it is.
 type Whence = (String, Vec<LoaderStep>, Option<PeerInfo>);
+
+/// A checked pipeline.
+#[derive(Default)]
+struct Checked<'a> {
+    steps: Vec<LoaderStep>,
+    /// One sample as the loader leaves it, where functions follow.
+    left: Option<(TensorType, Option<&'a str>)>,
+    /// What the graph does, with further arguments.
+    rest: Vec<(Func<'a>, Vec<Arg<'a>>, Place)>,
+    /// Whose peer it is.
+    peer: Option<PeerInfo>,
+}
 
 impl<'a> Ev<'a> {
     /// Enters an input into the model, once.
@@ -57,20 +70,43 @@ impl<'a> Ev<'a> {
     ) -> R<Value<'a>> {
         let place = self.at(frame.module, span);
         let (t, unit, labels) = self.declared_type(ty, frame, frame.module, true)?;
+        let ty_place = self.at(frame.module, ty.span);
+        let (source, checked) = self.pipeline(from, &t, unit, frame, ty_place)?;
+        let (leaf_type, leaf_unit) = match &checked.left {
+            Some((sample, unit)) => (leaf_type(name, sample, &t), *unit),
+            None => (t.clone(), unit),
+        };
         if let Some(known) = self.inputs.iter().find(|i| i.name == name)
-            && known.ty != t
+            && known.ty != leaf_type
         {
             let (was, first) = (known.ty.clone(), known.place);
             self.err(
-                Diagnostic::new("E0203", "dimensions differ", place, format!("`{name}` is {t} here"))
+                Diagnostic::new("E0203", "dimensions differ", place, format!("`{name}` is {leaf_type} here"))
                     .label(first, format!("and {was} in another detector; inputs are shared by name")),
             );
             return Err(Bad);
         }
-        let from = self.pipeline(from, &t, unit, frame, self.at(frame.module, ty.span))?;
-        self.peer_info(name, t.clone(), unit, from, place);
-        let leaf = self.leaf(Op::Input(name.to_string()), name, t, place)?;
-        Ok(Value::Tensor(Tensor { unit, labels: Some(labels.into()), ..leaf }))
+        self.peer_info(name, leaf_type.clone(), leaf_unit, (source, checked.steps, checked.peer), place);
+        let leaf = self.leaf(Op::Input(name.to_string()), name, leaf_type, place)?;
+        if checked.rest.is_empty() {
+            return Ok(Value::Tensor(Tensor { unit, labels: Some(labels.into()), ..leaf }));
+        }
+        let mut v = Value::Tensor(Tensor { unit: leaf_unit, ..leaf });
+        for (f, args, at) in checked.rest {
+            let mut all = vec![Arg { name: None, value: v, place: at }];
+            all.extend(args);
+            v = if takes_any(&f) { self.apply(&f, all, at)? } else { self.each(&f, all, at)? };
+        }
+        let Value::Tensor(made) = v else { return Err(Bad) };
+        let got = self.ty(&made);
+        if got != t {
+            self.err(
+                Diagnostic::new("E0203", "the pipeline does not give what is declared", place, format!("gives {got}"))
+                    .label(ty_place, format!("{t} is declared")),
+            );
+            return Err(Bad);
+        }
+        Ok(Value::Tensor(Tensor { unit: unit.or(made.unit), labels: Some(labels.into()), ..made }))
     }
 
     fn pipeline(
@@ -80,7 +116,7 @@ impl<'a> Ev<'a> {
         unit: Option<&'a str>,
         frame: &Env<'a>,
         ty_place: Place,
-    ) -> R<Whence> {
+    ) -> R<(String, Checked<'a>)> {
         let mut chain = Vec::new();
         let mut at = from;
         while let ExprKind::Pipe { value, into, .. } = &at.kind {
@@ -108,7 +144,7 @@ impl<'a> Ev<'a> {
         let Some((m, n)) = found else { return self.no_source(name, frame.module, place) };
         let ItemKind::Source { ty, .. } = &modules[m].ast.items[n].kind else { return Err(Bad) };
         if name == "tensor" {
-            return Ok((name.clone(), Vec::new(), None));
+            return Ok((name.clone(), Checked::default()));
         }
         // One sample goes through in a graph of its own that nobody keeps.
         let level = self.level("pipeline", false);
@@ -117,7 +153,7 @@ impl<'a> Ev<'a> {
         let r = self.sample(ty, m, &chain, declared, unit, frame, ty_place, place);
         self.levels.pop();
         self.cur = cur;
-        Ok((name.clone(), r?, None))
+        Ok((name.clone(), r?))
     }
 
     /// `peer(image, by: class)`: the image of another, normal sample, of the same class if there is a `by`.
@@ -128,7 +164,7 @@ impl<'a> Ev<'a> {
         frame: &Env<'a>,
         ty_place: Place,
         place: Place,
-    ) -> R<Whence> {
+    ) -> R<(String, Checked<'a>)> {
         let (mut of, mut by) = (None, None);
         for a in args {
             let at = self.at(frame.module, a.value.span);
@@ -177,7 +213,8 @@ impl<'a> Ev<'a> {
             return Err(Bad);
         }
         let same_class = by.map(|by| row(self, by, "class", "an input from `class`")).transpose()?.is_some();
-        Ok(("peer".into(), own.pipeline, Some(PeerInfo { of: own.name, same_class })))
+        let peer = Some(PeerInfo { of: own.name, same_class });
+        Ok(("peer".into(), Checked { steps: own.pipeline, peer, ..Checked::default() }))
     }
 
     fn no_source<T>(&mut self, name: &str, module: usize, place: Place) -> R<T> {
@@ -203,11 +240,11 @@ impl<'a> Ev<'a> {
         frame: &Env<'a>,
         ty_place: Place,
         place: Place,
-    ) -> R<Vec<LoaderStep>> {
+    ) -> R<Checked<'a>> {
         let mut at = place;
         let mut v = match &ty.kind {
             TypeKind::Tensor(n, _) if matches!(self.head(&n.text, module, place)?, Head::Generic) => {
-                return Ok(Vec::new());
+                return Ok(Checked::default());
             }
             _ => {
                 let env = Frame::new(None, module, Kind::Fn, None);
@@ -219,7 +256,7 @@ impl<'a> Ev<'a> {
                 Value::Tensor(Tensor { unit: u, labels: Some(labels.into()), ..leaf })
             }
         };
-        let mut steps = Vec::new();
+        let mut checked = Checked::default();
         for into in chain {
             let here = self.at(frame.module, into.span);
             let (callee, args) = match &into.kind {
@@ -232,11 +269,34 @@ impl<'a> Ev<'a> {
                 self.err(Diagnostic::new("E0207", "a step of an input is a function", here, "is not one"));
                 return Err(Bad);
             };
-            let decl = d.decl;
+            let (decl, module) = (d.decl, d.module);
+            let loads = super::call::attribute(decl, "loader").is_some() && decl.body.value.is_none();
+            if !loads && checked.rest.is_empty() {
+                let Value::Tensor(t) = &v else { return Err(Bad) };
+                checked.left = Some((self.ty(t), t.unit));
+            }
+            if loads && !checked.rest.is_empty() {
+                let name = &decl.name.text;
+                self.err(
+                    Diagnostic::new(
+                        "E0410",
+                        format!("`{name}` is a step of the loader"),
+                        here,
+                        "after a function of the graph",
+                    )
+                    .label(at, "this is part of the graph, which begins where the loader ends")
+                    .help("put the steps of the loader first"),
+                );
+                return Err(Bad);
+            }
             let mut all = vec![Arg { name: None, value: v.clone(), place: at }];
             all.extend(args.iter().cloned());
             v = self.apply(&f, all.clone(), here)?;
-            steps.push(self.step(decl, &all)?);
+            if loads {
+                checked.steps.push(self.step(decl, module, &all)?);
+            } else {
+                checked.rest.push((f, args, here));
+            }
             at = here;
         }
         let Value::Tensor(t) = &v else {
@@ -303,10 +363,10 @@ impl<'a> Ev<'a> {
             );
             return Err(Bad);
         }
-        Ok(steps)
+        Ok(checked)
     }
 
-    fn step(&mut self, decl: &'a Function, args: &[Arg<'a>]) -> R<LoaderStep> {
+    fn step(&mut self, decl: &'a Function, module: usize, args: &[Arg<'a>]) -> R<LoaderStep> {
         let name = super::call::attribute(decl, "loader").unwrap_or(&decl.name.text).to_string();
         let mut out = Vec::new();
         for (k, p) in decl.args.iter().enumerate().skip(1) {
@@ -314,9 +374,15 @@ impl<'a> Ev<'a> {
                 .iter()
                 .find(|a| a.name.is_some_and(|n| n.text == p.name.text))
                 .or_else(|| args.get(k).filter(|a| a.name.is_none()));
-            if let Some(a) = given {
-                out.push((p.name.text.clone(), Static::of(&a.value)));
-            }
+            let value = match (given, &p.default) {
+                (Some(a), _) => Static::of(&a.value),
+                (None, Some(usual)) => {
+                    let frame = Frame::new(None, module, Kind::Fn, None);
+                    Static::of(&self.eval(usual, &frame)?)
+                }
+                (None, None) => continue,
+            };
+            out.push((p.name.text.clone(), value));
         }
         Ok(LoaderStep { name, args: out })
     }
@@ -361,4 +427,27 @@ impl<'a> Ev<'a> {
         let _ = Use::Result;
         Ok(Value::Tensor(Tensor { unit, ..leaf }))
     }
+}
+
+/// The type of an input whose pipeline goes on in the graph: samples as the loader leaves them, of which open dims are those declared.
+fn leaf_type(name: &str, sample: &TensorType, declared: &TensorType) -> TensorType {
+    let (batch, rest) = declared.shape.split_at(declared.shape.len().min(1));
+    let same = rest.len() == sample.shape.len();
+    let dim = |(n, d): (usize, &Dim)| {
+        let open = d.as_name().is_some_and(|n| n.ends_with('\'') || n.starts_with('_'));
+        match rest.get(n).filter(|_| same && open) {
+            Some(known) => known.clone(),
+            None if open => Dim::name(&format!("{name}_{n}")),
+            None => d.clone(),
+        }
+    };
+    let shape = batch.iter().cloned().chain(sample.shape.iter().enumerate().map(dim)).collect();
+    TensorType::new(sample.dtype, shape)
+}
+
+/// Does a function take any dims before those that it names?
+fn takes_any(f: &Func<'_>) -> bool {
+    let Func::Fn(f) = f else { return false };
+    let first = f.decl.args.first().and_then(|p| p.ty.as_ref()).map(|t| &t.kind);
+    matches!(first, Some(TypeKind::Tensor(_, dims)) if matches!(dims.first(), Some(DimItem::Rest(..))))
 }

@@ -28,15 +28,18 @@ mod program;
 mod set;
 mod settings;
 mod shaped;
+mod shared;
 mod stacks;
 mod stage;
 mod states;
+mod synth;
 mod tell;
 mod train;
 mod types;
 mod uncalled;
 mod value;
 mod view;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 
@@ -51,6 +54,7 @@ pub(crate) use stacks::on_deep_stacks;
 
 pub use info::*;
 pub use stage::pattern_matches;
+pub use synth::{Filler, SYNTH, SynthInfo};
 
 use emit::Level;
 use modules::Module;
@@ -146,6 +150,18 @@ pub(crate) struct Ev<'a> {
     averages: Vec<(String, String)>,
     found: Vec<(String, std::rc::Rc<value::Part<'a>>)>,
     frames: Vec<Env<'a>>,
+    /// What is being evaluated belongs to this entry alone.
+    own: bool,
+    /// Statements of the outermost detector that the score evaluated.
+    evaluated: Vec<shared::Done<'a>>,
+    /// Instances that the outermost detector named in this entry.
+    made: Vec<String>,
+    /// Bodies whose states a rule has changed in this entry.
+    changed: Vec<std::rc::Rc<value::Owner<'a>>>,
+    /// What entries start from.
+    common: Option<std::rc::Rc<shared::Common<'a>>>,
+    /// A rule has changed what was common: the entry starts from nothing.
+    apart: bool,
 }
 
 impl<'a> Ev<'a> {
@@ -290,6 +306,31 @@ pub fn elaborate(
     (model.filter(|_| !failed), out)
 }
 
+/// Elaborates the synthesiser of a detector, and nothing else of it: the slot of this name, or the first that is one.
+pub fn elaborate_synth(
+    files: &mut Files,
+    loader: &dyn Loader,
+    root_path: &str,
+    choice: &Choice,
+    slot: Option<&str>,
+) -> (Option<(Model, SynthInfo)>, Vec<Diagnostic>) {
+    let program = Program::read(files, loader, root_path, &choice.set);
+    let Some(detector) = choice.detector.as_deref().or(program.main()) else { return (None, program.found) };
+    let mut done = on_deep_stacks(1, |_| {
+        let mut ev = evaluator(&program, choice, detector);
+        let info = ev.synth_entry(slot);
+        let (model, _) = ev.model(None);
+        let mut found = ev.close();
+        tell::without_consequences(&mut found, &program);
+        (model.zip(info), found)
+    });
+    let (made, more) = done.pop().flatten().unwrap_or_else(|| (None, no_room().1));
+    let mut out = program.found;
+    out.extend(more);
+    let failed = out.iter().any(|d| d.severity == Severity::Error);
+    (made.filter(|_| !failed), out)
+}
+
 /// What there is to say where the machine gave no thread, or the evaluator broke off.
 pub(crate) fn no_room() -> (Option<Model>, Vec<Diagnostic>, Facts) {
     let place = Place { file: 0, span: Span::default() };
@@ -349,14 +390,19 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         asking: Vec::new(),
         found: Vec::new(),
         frames: Vec::new(),
+        own: false,
+        evaluated: Vec::new(),
+        made: Vec::new(),
+        changed: Vec::new(),
+        common: None,
+        apart: false,
     };
     let init = ev.level("init", false);
     ev.init = vec![init];
     ev
 }
 
-fn evaluate(program: &Program, choice: &Choice, detector: &str) -> (Option<Model>, Vec<Diagnostic>, Facts) {
-    let mut ev = evaluator(program, choice, detector);
+fn evaluate(mut ev: Ev) -> (Option<Model>, Vec<Diagnostic>, Facts) {
     let score = ev.score_entry();
     // Detectors inside come first; they were met on the way to the score.
     let inner: Vec<(String, std::rc::Rc<value::Part>)> = std::mem::take(&mut ev.found);

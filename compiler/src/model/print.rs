@@ -90,6 +90,9 @@ impl fmt::Display for Model {
             if let Some(e) = &s.features {
                 writeln!(f, "    after {e}")?;
             }
+            if let Some(e) = &s.watch {
+                writeln!(f, "    beside {e}")?;
+            }
             match &s.finish {
                 Some(e) if s.collects.is_empty() => writeln!(f, "    then {e}")?,
                 Some(e) => writeln!(f, "    then {e}, over {}", s.collects.join(", "))?,

@@ -10,7 +10,7 @@ use crate::source::{Files, Loader};
 
 use super::modules::{self, Lost, Module};
 use super::set::{self, Setting};
-use super::{Called, Choice, Facts, Model, evaluate, evaluate_uncalled};
+use super::{Called, Choice, Facts, Model, evaluate, evaluate_uncalled, evaluator};
 
 /// A file by its lines, for messages.
 pub(crate) struct Lines<'f> {
@@ -79,7 +79,7 @@ impl<'f> Program<'f> {
 
     /// A detector's model, what is wrong with it, and what the analyses read. On a deep stack: see [`super::stacks`].
     pub fn elaborate(&self, choice: &Choice, detector: &str) -> (Option<Model>, Vec<Diagnostic>, Facts) {
-        let (model, mut out, mut facts) = evaluate(self, choice, detector);
+        let (model, mut out, mut facts) = evaluate(evaluator(self, choice, detector));
         facts.own = self.own().map(|t| t.0).collect();
         super::tell::without_consequences(&mut out, self);
         (model, out, facts)

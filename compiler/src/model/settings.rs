@@ -15,8 +15,20 @@ use super::value::{Bad, Env, FieldValue, Frame, Kind, Part, R, Value};
 use super::{Ev, RuleInfo, StageInfo, Static};
 
 /// All there are.
-const SETTINGS: [&str; 11] =
-    ["epochs", "steps", "batch", "data", "drop_last", "skip", "clip", "schedule", "average", "patience", "keep"];
+const SETTINGS: [&str; 12] = [
+    "epochs",
+    "steps",
+    "batch",
+    "data",
+    "drop_last",
+    "skip",
+    "clip",
+    "schedule",
+    "average",
+    "patience",
+    "keep",
+    "rematerialise",
+];
 
 /// A setting with its value.
 pub(crate) struct Set<'a> {
@@ -151,8 +163,8 @@ impl<'a> Ev<'a> {
             ("data", Static::Word(w)) => (!["train", "validation", "test", "calibration"].contains(&w.as_str()))
                 .then_some("train, validation, test or calibration"),
             ("data", _) => Some("train, validation, test or calibration"),
-            ("drop_last", Static::Bool(_)) => None,
-            ("drop_last", _) => Some("true or false"),
+            ("drop_last" | "rematerialise", Static::Bool(_)) => None,
+            ("drop_last" | "rematerialise", _) => Some("true or false"),
             ("clip", Static::Float(_) | Static::Int(_) | Static::Rule(_)) => None,
             ("clip", _) => Some("a number, or a function of all gradients"),
             ("schedule" | "average" | "keep", Static::Rule(_)) => None,

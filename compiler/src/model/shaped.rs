@@ -230,6 +230,7 @@ impl<'a> Ev<'a> {
             *n += 1;
             return if *n == 1 { path } else { format!("{path}.{n}") };
         }
+        self.own = true;
         let l = self.top();
         let mut labels: Vec<String> = Vec::new();
         let mut at = Some(l.scope);

@@ -90,6 +90,10 @@ impl<'a> Ev<'a> {
         self.replaced.clear();
         self.turn.clear();
         self.carried.clear();
+        self.own = false;
+        self.evaluated.clear();
+        self.made.clear();
+        self.changed.drain(..).for_each(|o| o.changed.borrow_mut().clear());
         self.training = matches!(&entry, EntryKind::Stage { trains: Some(_), .. });
         self.entry = entry;
         self.frozen = 0;
@@ -100,6 +104,7 @@ impl<'a> Ev<'a> {
         self.chosen = part.fields.iter().map(|f| f.1).filter(|p| !self.of_library(p.file)).collect();
         let owner = Owner::at(String::new(), None, None);
         self.open_part(&part, owner)?;
+        self.start_from_common(&part);
         Ok(part)
     }
 
@@ -110,7 +115,7 @@ impl<'a> Ev<'a> {
         self.pruned(g, &places)
     }
 
-    fn pruned(&mut self, mut g: Graph, places: &[Place]) -> Graph {
+    pub(super) fn pruned(&mut self, mut g: Graph, places: &[Place]) -> Graph {
         let live = prune(&mut g);
         let kept = places.iter().zip(live).filter(|p| p.1).map(|p| *p.0).collect();
         self.facts.places.insert(g.name.clone(), kept);
@@ -141,6 +146,7 @@ impl<'a> Ev<'a> {
             self.levels[0].graph.outputs.push((name.to_string(), node));
             self.facts.outputs.push((name.to_string(), *place));
         }
+        self.keep_common(&root);
         Some(self.finish())
     }
 
@@ -211,10 +217,7 @@ impl<'a> Ev<'a> {
             }
         }
         let trains = minimises.then_some(patterns);
-        let Ok(root) = self.begin(&full, EntryKind::Stage { trains }) else { return };
-        let Some(part) = self.part_at(&root, path) else { return };
-        let Some((env, owner)) = part.open.borrow().clone() else { return };
-        let frame = Frame::new(Some(env), part.module, Kind::Entry, Some(owner));
+        let Some((part, frame)) = self.stage_frame(&full, path, trains) else { return };
         let place = part
             .body
             .iter()
@@ -235,6 +238,7 @@ impl<'a> Ev<'a> {
             collects: Vec::new(),
             features: None,
             finish: None,
+            watch: None,
         };
         let (mut training, mut with) = (None, Functions::default());
         let stmts = parts.iter().filter_map(|p| if let StagePart::Stmt(s) = p { Some(s) } else { None });
@@ -264,6 +268,10 @@ impl<'a> Ev<'a> {
         if let Some(t) = training {
             let _ = self.train(t, &with, &mut info);
         }
+        if std::mem::take(&mut self.apart) {
+            self.common = None;
+            return self.stage_entry(path, name, parts);
+        }
         let collected = std::mem::take(&mut self.collected);
         for (name, t, place) in &collected {
             if let Ok(n) = self.here(t, *place) {
@@ -272,6 +280,21 @@ impl<'a> Ev<'a> {
             info.collects.push(name.clone());
         }
         self.stage_graphs(info, !collected.is_empty());
+        self.watch_entry(path, name, parts);
+    }
+
+    /// A fresh entry with the frame in which a stage's statements stand.
+    pub(super) fn stage_frame(
+        &mut self,
+        entry: &str,
+        path: &str,
+        trains: Option<Vec<&'a str>>,
+    ) -> Option<(Rc<Part<'a>>, Env<'a>)> {
+        let root = self.begin(entry, EntryKind::Stage { trains }).ok()?;
+        let part = self.part_at(&root, path)?;
+        let (env, owner) = part.open.borrow().clone()?;
+        let frame = Frame::new(Some(env), part.module, Kind::Entry, Some(owner));
+        Some((part, frame))
     }
 
     /// The entries of a stage: what a batch does, and what is done once at the end.

@@ -5,17 +5,18 @@
 //! and functions; a weight is trained by the first group that matches it, and only if the loss changes with it.
 //! Imports: gradients, values, calls.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use uad_plan::{DType, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
-use crate::grad::{NoGradient, Why, gradients};
+use crate::grad::{NoGradient, Why, gradients, segment};
 use crate::graph::{Graph, NodeId, Op, TensorType};
 
 use super::stage::pattern_matches;
 use super::value::{Arg, Bad, FnValue, Func, Instance, Kind, Owner, R, Tensor, Value};
-use super::{Ev, GroupInfo, Minimise, StageInfo};
+use super::{Depth, Ev, GroupInfo, Minimise, StageInfo, Static};
 
 /// A loss that waits for the stage's settings.
 pub(super) struct Training<'a> {
@@ -37,6 +38,9 @@ pub(super) struct Functions<'a> {
     /// What weights become at the end.
     pub average: Option<(Func<'a>, Place)>,
 }
+
+/// What a block gave for the first weight of a type, where that stands for all.
+type Alike<'a> = HashMap<TensorType, Tensor<'a>>;
 
 /// Weights that a value changes with, by path, in the order of the graph.
 fn reached(g: &Graph, of: NodeId) -> Vec<(String, NodeId)> {
@@ -94,6 +98,10 @@ impl<'a> Ev<'a> {
     ) -> R<()> {
         let wrt: Vec<NodeId> = trained.iter().map(|t| t.1).collect();
         let level = &mut self.levels[0];
+        if info.settings.iter().any(|s| s.0 == "rematerialise" && s.1 == Static::Bool(true)) {
+            // cannot fail: the rounds are those that were typed.
+            let _ = segment(&mut level.graph);
+        }
         let made = gradients(&mut level.graph, loss.node, &wrt);
         level.places.resize(level.graph.nodes.len(), place);
         let slopes = match made {
@@ -118,19 +126,21 @@ impl<'a> Ev<'a> {
         let now = self.constant(DType::F32, 1.0, place)?;
         let now = Value::Tensor(self.map(ScalarOp::Add, &[&step, &now], place)?);
         let mut after: Vec<(String, Tensor<'a>)> = Vec::new();
+        let mut alike = vec![Alike::default(); optimisers.len()];
         for ((path, node, group), slope) in trained.iter().zip(slopes) {
             let weight = self.tensor(*node);
             let args = vec![Value::Tensor(weight.clone()), Value::Tensor(slope), now.clone(), rate.clone()];
-            let new = self.kept_by(&optimisers[*group], path, args, &weight, info, place)?;
+            let new = self.kept_by(&optimisers[*group], path, args, &weight, &mut alike[*group], info, place)?;
             after.push((path.clone(), new));
         }
         for (path, new) in &after {
             self.levels[0].graph.writes.push((path.clone(), new.node));
         }
         if let Some((f, at)) = &with.average {
+            let mut alike = Alike::default();
             for (path, new) in &after {
                 let args = vec![Value::Tensor(new.clone()), now.clone()];
-                let mean = self.kept_by(f, path, args, new, info, *at)?;
+                let mean = self.kept_by(f, path, args, new, &mut alike, info, *at)?;
                 let own = self.levels[0].graph.writes.iter().find(|w| w.1 == mean.node && w.0 != *path);
                 match own.map(|w| w.0.clone()) {
                     Some(state) => self.averages.push((path.clone(), state)),
@@ -160,16 +170,20 @@ impl<'a> Ev<'a> {
         path: &str,
         args: Vec<Value<'a>>,
         like: &Tensor<'a>,
+        alike: &mut Alike<'a>,
         info: &StageInfo,
         place: Place,
     ) -> R<Tensor<'a>> {
+        let want = self.ty(like);
+        if let Some(t) = alike.get(&want) {
+            return Ok(t.clone());
+        }
         let owner = Owner::at(format!("{}.{path}", info.name), None, Some(place));
         let before = self.stored.len();
         let v = self.called(&owned(f, &owner), args, place)?;
         for s in &mut self.stored[before..] {
             s.stage = Some(info.name.clone());
         }
-        let want = self.ty(like);
         let t = self.lift(&v, want.dtype, place)?;
         let t = if self.ty(&t).shape.is_empty() { self.spread(&t, &want.shape, place)? } else { t };
         let is = self.ty(&t);
@@ -177,6 +191,10 @@ impl<'a> Ev<'a> {
             let text = format!("`{path}` is {want}, and would become {is}");
             self.err(Diagnostic::new("E0203", text, place, "this optimiser"));
             return Err(Bad);
+        }
+        if self.choice.depth == Depth::Score {
+            // What is wrong with it for one weight is wrong for all of its type.
+            alike.insert(want, t.clone());
         }
         Ok(t)
     }

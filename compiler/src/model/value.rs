@@ -202,6 +202,7 @@ pub(crate) struct Owner<'a> {
 }
 
 /// A named instance of an owner.
+#[derive(Clone)]
 pub(crate) struct Child<'a> {
     /// The expression that made it.
     pub site: Place,
@@ -279,6 +280,10 @@ pub(crate) struct Frame<'a> {
     pub owner: Option<Rc<Owner<'a>>>,
     /// The detector whose body this is.
     pub part: RefCell<Option<Rc<Part<'a>>>>,
+    /// Names whose values belong to one entry alone.
+    pub own: RefCell<Vec<&'a str>>,
+    /// One of them has been read.
+    pub read_own: Cell<bool>,
 }
 
 impl<'a> Frame<'a> {
@@ -295,6 +300,8 @@ impl<'a> Frame<'a> {
             states: RefCell::default(),
             owner,
             part: RefCell::default(),
+            own: RefCell::default(),
+            read_own: Cell::default(),
         })
     }
 
@@ -309,12 +316,22 @@ impl<'a> Frame<'a> {
 
     /// The slot of a name in this frame alone.
     pub fn slot(&self, name: &str) -> Option<Slot<'a>> {
-        self.vars.borrow().iter().find(|v| v.0 == name).map(|v| v.1.clone())
+        let slot = self.vars.borrow().iter().find(|v| v.0 == name).map(|v| v.1.clone())?;
+        self.note(name);
+        Some(slot)
+    }
+
+    fn note(&self, name: &str) {
+        if self.own.borrow().contains(&name) {
+            self.read_own.set(true);
+        }
     }
 
     /// A dim of this frame alone.
     pub fn dim(&self, name: &str) -> Option<(Dim, Place)> {
-        self.dims.borrow().iter().find(|d| d.0 == name).map(|d| (d.1.clone(), d.2))
+        let dim = self.dims.borrow().iter().find(|d| d.0 == name).map(|d| (d.1.clone(), d.2))?;
+        self.note(name);
+        Some(dim)
     }
 }
 

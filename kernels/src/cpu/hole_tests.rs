@@ -115,7 +115,7 @@ fn run(
         .map(|(m, r)| StripOperand::new(m.bytes.as_mut_ptr(), stride_of(r.1) as isize))
         .collect();
     let base = [5, 7, 11];
-    let draw = DrawKey { seed: 1, step: 2, first_sample: 3 };
+    let draw = DrawKey { seed: 1, step: 2, first_sample: 3, site: 0 };
     let args = StripArgs {
         n,
         reads: reads.as_ptr(),

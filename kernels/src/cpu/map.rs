@@ -1,15 +1,16 @@
 //! The `map` template: a hole at every point.
 //!
 //! In: a bound kernel. Out: [`Map`]. Invariants: the strip is the axis along which the result is contiguous; tasks are
-//! cut by shape alone. Imports: [`super::nest`], [`super::run`], [`super::hole_jit`], [`super::strip`], `uad-plan`.
+//! cut by shape alone; kernels that draw and differ in numbers alone have one function: first values of weights are many, and each
+//! runs once. Imports: [`super::nest`], [`super::run`], [`super::hole_jit`], [`super::strip`], `uad-plan`.
 
 use super::hole_jit::HoleCompiler;
 use super::hole_split::is_call;
 use super::isa::Isa;
 use super::nest::{FETCH, Nest, block_of, indices, loads};
 use super::run::{Compiled, RunContext, tasks_of};
-use super::strip::{StripArgs, StripId, StripSpec};
-use uad_plan::{Access, BufferId, DType, Hole};
+use super::strip::{DrawKey, Move, Port, StripArgs, StripId, StripOperand, StripSpec};
+use uad_plan::{Access, BufferId, DType, Hole, Inst};
 
 /// What templates get when they are compiled.
 pub struct Site<'a> {
@@ -66,6 +67,37 @@ pub struct Map {
     /// Strips along the strip axis.
     blocks: usize,
     tasks: usize,
+    numbers: Numbers,
+}
+
+/// What a function is given instead of having it in its code.
+#[derive(Default)]
+struct Numbers {
+    /// By number of the slot.
+    values: Vec<[u8; 4]>,
+    site: u64,
+}
+
+/// A hole that draws without its numbers: they become slots, and its sites are told from the first one's.
+fn without_numbers(hole: &Hole<i64>) -> Option<(Hole<i64>, Vec<Port>, Numbers)> {
+    let site = hole.code.iter().find_map(|i| if let Inst::Draw { site, .. } = i { Some(*site) } else { None })?;
+    let (mut ports, mut numbers) = (Vec::new(), Numbers { values: Vec::new(), site });
+    let mut slot = |dtype: DType, value: [u8; 4]| {
+        ports.push(Port::new(dtype, Move::Fixed));
+        numbers.values.push(value);
+        Inst::Slot(ports.len() as u32 - 1)
+    };
+    let code = hole.code.iter().map(|inst| match inst {
+        Inst::F32(v) => slot(DType::F32, v.to_ne_bytes()),
+        Inst::I32(v) => slot(DType::I32, v.to_ne_bytes()),
+        Inst::Size(v) => slot(DType::I32, (*v as i32).to_ne_bytes()),
+        Inst::Draw { site: own, lane, element, sample } => {
+            Inst::Draw { site: own ^ site, lane: *lane, element: *element, sample: *sample }
+        }
+        other => other.clone(),
+    });
+    let code = code.collect();
+    Some((Hole { code, results: hole.results.clone() }, ports, numbers))
 }
 
 /// Axes in the order of the strides of an access, largest first; `last` goes to the end.
@@ -102,10 +134,14 @@ impl Map {
             order.push(a);
         }
         let (nest, _) = Nest::new(&site.dtypes, axes, reads, writes, &[order], &pinned, &loads(hole))?;
+        let (general, slots, numbers) = match without_numbers(hole) {
+            Some((general, slots, numbers)) => (Some(general), slots, numbers),
+            None => Default::default(),
+        };
         let spec = StripSpec {
-            hole,
+            hole: general.as_ref().unwrap_or(hole),
             reads: nest.read_ports(),
-            slots: Vec::new(),
+            slots,
             results: (0..writes.len()).map(|w| nest.write_port(w)).collect(),
             moving: nest.moving(),
         };
@@ -115,8 +151,8 @@ impl Map {
         let block = block_of(length, if nest.fetches() { FETCH } else { 8192 });
         let blocks = length.div_ceil(block);
         let tasks = tasks_of(outer * length, cost_of(hole), outer * blocks);
-        site.need(nest.scratch() + 64 + writes.len() * 16);
-        Ok(Map { nest, strip, block, blocks, tasks })
+        site.need(nest.scratch() + 128 + (writes.len() + numbers.values.len()) * 16);
+        Ok(Map { nest, strip, block, blocks, tasks, numbers })
     }
 }
 
@@ -133,7 +169,12 @@ impl Compiled for Map {
         cx.pool.run(self.tasks, &|worker, task| {
             let mut bump = cx.bump(worker);
             let mut walk = nest.walk(&mut bump);
-            let results = bump.take(nest.writes.len(), super::strip::StripOperand::NONE);
+            let results = bump.take(nest.writes.len(), StripOperand::NONE);
+            let slots = bump.take(self.numbers.values.len(), StripOperand::NONE);
+            for (s, v) in slots.iter_mut().zip(&self.numbers.values) {
+                *s = StripOperand::new(v, 0);
+            }
+            let draw = DrawKey { site: self.numbers.site, ..cx.draw };
             let (from, to) = (items * task / self.tasks, items * (task + 1) / self.tasks);
             nest.seek(&mut walk, 0..strip, from / self.blocks);
             let mut block = from % self.blocks;
@@ -149,10 +190,10 @@ impl Compiled for Map {
                     function(&StripArgs {
                         n,
                         reads: walk.operands.as_ptr(),
-                        slots: std::ptr::null(),
+                        slots: slots.as_ptr(),
                         results: results.as_ptr(),
                         base: walk.base.as_ptr(),
-                        draw: &cx.draw,
+                        draw: &draw,
                     });
                 }
                 block += 1;
@@ -162,5 +203,55 @@ impl Compiled for Map {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uad_plan::{Reg, ScalarOp};
+
+    #[test]
+    fn first_values_that_differ_in_numbers_have_one_function() {
+        let isa = Isa::detect();
+        let mut holes = HoleCompiler::new(isa).unwrap();
+        let mut site = Site {
+            dtypes: vec![DType::F32],
+            own: Vec::new(),
+            holes: &mut holes,
+            scratch: 0,
+            shared: 0,
+            packed: 0,
+            isa,
+            constant: vec![false],
+        };
+        let mut map = |rows: i64, columns: i64, scale: f32, site_of: u64, op: ScalarOp| {
+            let hole = Hole {
+                code: vec![
+                    Inst::Index(0),
+                    Inst::I32(columns as i32),
+                    Inst::Op(ScalarOp::Mul, vec![Reg(0), Reg(1)]),
+                    Inst::Index(1),
+                    Inst::Op(ScalarOp::Add, vec![Reg(2), Reg(3)]),
+                    Inst::I32(0),
+                    Inst::Draw { site: site_of, lane: 0, element: Reg(4), sample: Reg(5) },
+                    Inst::F32(scale),
+                    Inst::Op(op, vec![Reg(6), Reg(7)]),
+                ],
+                results: vec![Reg(8)],
+            };
+            let write = Access {
+                buffer: BufferId(0),
+                offset: 0,
+                strides: vec![columns, 1],
+                guards: Vec::new(),
+                fill: 0.0,
+                via: Vec::new(),
+            };
+            Map::new(&mut site, &[rows, columns], &[], &[write], &hole).unwrap().strip
+        };
+        let first = map(40, 30, 0.5, 7, ScalarOp::Mul);
+        assert_eq!(map(64, 32, 0.25, 9, ScalarOp::Mul), first);
+        assert_ne!(map(64, 32, 0.25, 9, ScalarOp::Add), first);
     }
 }

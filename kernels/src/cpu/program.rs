@@ -348,7 +348,7 @@ impl Program {
     /// # Safety
     /// As for [`Program::setup`], which ran before with a pool of at least as many threads.
     pub unsafe fn run(&self, pool: &Pool, pointers: &[*mut u8], draw: (u64, u64, u64)) {
-        let cx = self.context(pool, pointers, DrawKey { seed: draw.0, step: draw.1, first_sample: draw.2 });
+        let cx = self.context(pool, pointers, DrawKey { seed: draw.0, step: draw.1, first_sample: draw.2, site: 0 });
         // SAFETY: the caller's contract.
         self.kernels.iter().for_each(|s| unsafe { run_step(s, &cx) });
     }
@@ -358,7 +358,7 @@ impl Program {
     /// # Safety
     /// As for [`Program::run`].
     pub unsafe fn profile(&self, pool: &Pool, pointers: &[*mut u8], draw: (u64, u64, u64)) -> Vec<KernelTime> {
-        let cx = self.context(pool, pointers, DrawKey { seed: draw.0, step: draw.1, first_sample: draw.2 });
+        let cx = self.context(pool, pointers, DrawKey { seed: draw.0, step: draw.1, first_sample: draw.2, site: 0 });
         let time = |s: &Step| {
             let start = Instant::now();
             // SAFETY: the caller's contract.
@@ -380,7 +380,7 @@ impl Program {
         draw: (u64, u64, u64),
         look: &mut dyn FnMut(usize) -> bool,
     ) {
-        let cx = self.context(pool, pointers, DrawKey { seed: draw.0, step: draw.1, first_sample: draw.2 });
+        let cx = self.context(pool, pointers, DrawKey { seed: draw.0, step: draw.1, first_sample: draw.2, site: 0 });
         for (n, s) in self.kernels.iter().enumerate() {
             // SAFETY: the caller's contract.
             unsafe { run_step(s, &cx) };

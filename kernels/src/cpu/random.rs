@@ -53,7 +53,7 @@ unsafe fn draw_run(
     // SAFETY: the caller vouches for `n` values and the key.
     unsafe {
         let key = *key;
-        let keys = philox::key(key.seed, site);
+        let keys = philox::key(key.seed, site ^ key.site);
         let (step, lane) = (key.step as u32, lane as u32);
         let sample = |i: usize| (key.first_sample as u32).wrapping_add(*samples.add(i) as u32);
         let mut i = 0;
@@ -141,12 +141,12 @@ mod tests {
         type Point = fn(i32) -> (i32, i32);
         let points: [(usize, Point); 3] =
             [(37, |i| (i * 977 - 5, i / 3)), (150, |i| (i % 25, i / 25)), (300, |i| (i - 7, 2))];
-        let key = DrawKey { seed: 0x1234_5678_9abc_def0, step: 1 << 33 | 7, first_sample: 40 };
+        let key = DrawKey { seed: 0x1234_5678_9abc_def0, step: 1 << 33 | 7, first_sample: 40, site: 1 << 40 | 3 };
         for (isa, (n, point)) in Isa::all().into_iter().flat_map(|isa| points.map(|p| (isa, p))) {
             let (elements, samples): (Vec<i32>, Vec<i32>) = (0..n as i32).map(point).unzip();
             for lane in 0..4u8 {
                 let mut got = vec![0f32; n];
-                let site = 0xfeed_0000_beef;
+                let (meant, site) = (0xfeed_0000_beef, 0xfeed_0000_beef ^ key.site);
                 // SAFETY: as many values as said.
                 unsafe {
                     let (e, s) = (elements.as_ptr(), samples.as_ptr());
@@ -154,7 +154,8 @@ mod tests {
                 }
                 for i in 0..n {
                     let sample = samples[i] as u32 + 40;
-                    let want = philox::uniform(philox::key(key.seed, site), lane, elements[i] as u32, sample, key.step);
+                    let want =
+                        philox::uniform(philox::key(key.seed, meant), lane, elements[i] as u32, sample, key.step);
                     assert_eq!(got[i].to_bits(), want.to_bits());
                 }
             }

@@ -95,6 +95,8 @@ pub struct DrawKey {
     pub step: u64,
     /// The number of the batch's first sample.
     pub first_sample: u64,
+    /// What the sites in the code differ from those that are meant, bit by bit.
+    pub site: u64,
 }
 
 /// Arguments of a strip function.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 /// What a bundle says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -174,9 +175,16 @@ pub struct Input {
 pub struct Step {
     /// Its name, as in `@loader("resize")`.
     pub name: String,
-    /// Its arguments in order.
+    /// Its arguments in order; whole numbers stay so.
     #[serde(default)]
-    pub args: Vec<i64>,
+    pub args: Vec<Number>,
+}
+
+impl Step {
+    /// Name and arguments, as loaders take them.
+    pub fn call(&self) -> (&str, Vec<f64>) {
+        (&self.name, self.args.iter().filter_map(Number::as_f64).collect())
+    }
 }
 
 /// A stage of the detector.

@@ -19,6 +19,9 @@ pub const MOST_PIXELS: u64 = 1 << 28;
 /// So are images with a longer side: 65536 pixels. Resizing a line of pixels in its other direction would multiply its size.
 pub const LONGEST_SIDE: u32 = 1 << 16;
 
+/// Endings of their names that are looked for in folders.
+pub const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "jpe"];
+
 /// Reads one image.
 pub fn read(path: &Path) -> Result<RgbImage, ReadError> {
     super::is_plain(path)?;

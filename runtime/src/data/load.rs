@@ -2,8 +2,8 @@
 //!
 //! In: an order of samples, what the detector's inputs take of each. Out: prepared samples in that order. Invariants: the order does
 //! not depend on the number of threads; no more than a given number waits to be taken; a broken file is an error in its
-//! place, not the end; prepared images are kept up to a bound, so that small sets are decoded once.
-//! Imports: images, pipelines, data sets, mapped files.
+//! place, not the end; prepared samples are kept up to a bound, so that small sets are decoded once.
+//! Imports: kinds, data sets, mapped files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,64 +14,34 @@ use std::thread::JoinHandle;
 use sha2::{Digest, Sha256};
 
 use super::ReadError;
-use super::image::{self, RgbImage};
+use super::kind::{Kind, Pipeline, Raw, Value};
 use super::peer::Peers;
-use super::pipeline::{self, Step};
 use super::set::{Dataset, Sample};
 use crate::device::memory::FileMap;
 
 /// What an input takes of a sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// Its picture after these steps.
-    Image(Vec<Step>),
+    /// What its file holds, after this pipeline.
+    File(Pipeline),
     /// The number of its class.
     Class,
     /// The picture of another sample after these steps, a normal one of the training samples.
     Peer {
-        /// Steps.
-        steps: Vec<Step>,
+        /// What happens to it.
+        pipeline: Pipeline,
         /// Is it of the sample's class?
         same_class: bool,
     },
 }
 
 /// An input and what it takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Take {
     /// The input's name.
     pub input: String,
     /// What.
     pub source: Source,
-}
-
-/// One input's part of one sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A picture; the detector reads it in [0, 1].
-    Image(RgbImage),
-    /// A number.
-    Number(i32),
-    /// What depends on the epoch, and is not known without it: see [`Samples::drawn`].
-    Later,
-}
-
-impl Value {
-    /// The shape of the sample.
-    pub fn shape(&self) -> Vec<usize> {
-        match self {
-            Value::Image(i) => vec![3, i.height() as usize, i.width() as usize],
-            Value::Number(_) | Value::Later => Vec::new(),
-        }
-    }
-
-    /// Bytes in memory.
-    fn bytes(&self) -> usize {
-        match self {
-            Value::Image(i) => i.as_raw().len(),
-            Value::Number(_) | Value::Later => 4,
-        }
-    }
 }
 
 /// Samples of a data set as the inputs of a detector.
@@ -139,40 +109,41 @@ impl Samples {
         }
         let mut values = own.to_vec();
         for (take, value) in self.takes.iter().zip(&mut values) {
-            let Source::Peer { steps, same_class } = &take.source else { continue };
+            let Source::Peer { pipeline, same_class } = &take.source else { continue };
             let none = || ReadError::new(&self.set.path, "has no normal training sample to be the peer of others");
             let peer = self.peers.get().and_then(|p| p.of(&self.set, n, epoch, *same_class)).ok_or_else(none)?;
-            *value = self.picture(peer, steps)?;
+            *value = self.picture(peer, pipeline)?;
         }
         Ok(Arc::new(values))
     }
 
-    /// A sample's picture after these steps.
-    fn picture(&self, n: usize, steps: &[Step]) -> Result<Value, ReadError> {
-        let same = |t: &Take| matches!(&t.source, Source::Image(s) if s == steps);
+    /// A sample's picture after a pipeline.
+    fn picture(&self, n: usize, pipeline: &Pipeline) -> Result<Value, ReadError> {
+        let same = |t: &Take| matches!(&t.source, Source::File(p) if p == pipeline);
         if let Some(k) = self.takes.iter().position(same)
             && let Some(known) = self.get(n)?.get(k)
         {
             return Ok(known.clone());
         }
         let none = || ReadError::new(&self.set.path, format!("has no sample {n}"));
-        let read = image::read(&self.set.samples.get(n).ok_or_else(none)?.path)?;
-        Ok(Value::Image(pipeline::prepare(&read, steps)))
+        let path = &self.set.samples.get(n).ok_or_else(none)?.path;
+        pipeline.prepare(&pipeline.read(path)?, path)
     }
 
     fn make(&self, sample: &Sample) -> Result<Vec<Value>, ReadError> {
-        let mut picture: Option<RgbImage> = None;
+        let mut held: Option<(Kind, Raw)> = None;
         let mut values = Vec::with_capacity(self.takes.len());
         for take in &self.takes {
             values.push(match &take.source {
                 Source::Class => Value::Number(self.set.class_number(sample)),
                 Source::Peer { .. } => Value::Later,
-                Source::Image(steps) => {
-                    let read = match picture.take() {
-                        Some(p) => p,
-                        None => image::read(&sample.path)?,
+                Source::File(pipeline) => {
+                    let kind = pipeline.kind();
+                    let read = match held.take() {
+                        Some(known) if known.0 == kind => known,
+                        _ => (kind, pipeline.read(&sample.path)?),
                     };
-                    Value::Image(pipeline::prepare(picture.insert(read), steps))
+                    pipeline.prepare(&held.insert(read).1, &sample.path)?
                 }
             });
         }
@@ -308,7 +279,7 @@ impl<T> Drop for Loader<T> {
     }
 }
 
-/// Tries to read every sample, on `threads` threads. `told` hears of each one in order: a digest of its file, or what is wrong.
+/// Tries to read every sample, on `threads` threads. `told` hears of each one in order: a digest of its files, or what is wrong.
 pub fn check(
     samples: &Arc<Samples>,
     order: &[usize],
@@ -319,8 +290,11 @@ pub fn check(
     let make = move |n: usize| -> Result<String, ReadError> {
         from.get(n)?;
         let path = from.set().samples.get(n).map(|s| s.path.as_path()).unwrap_or(Path::new(""));
-        let map = FileMap::open(path).map_err(|e| ReadError::new(path, e))?;
-        Ok(Sha256::digest(map.bytes()).iter().take(16).map(|b| format!("{b:02x}")).collect())
+        let mut digest = Sha256::new();
+        for file in from.set().kind.files(path) {
+            digest.update(FileMap::open(&file).map_err(|e| ReadError::new(&file, e))?.bytes());
+        }
+        Ok(digest.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect())
     };
     for (n, result) in Loader::new(Vec::from(order).into_iter(), threads, 4 * threads.max(1), make) {
         told(n, result);

@@ -6,8 +6,9 @@
 
 use std::path::Path;
 
+use super::ReadError;
+use super::image::{self, RgbImage};
 use super::pipeline::Step;
-use super::{ReadError, image};
 
 /// A grid of truths, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,17 @@ impl Mask {
         let picture = image::read(path)?;
         let values = picture.pixels().map(|p| u8::from(p.0.iter().any(|v| *v != 0))).collect();
         Ok(Mask { height: picture.height() as usize, width: picture.width() as usize, values })
+    }
+
+    /// Reads the mask of a picture, which has its size.
+    pub fn of_picture(path: &Path, picture: &RgbImage) -> Result<Mask, ReadError> {
+        let mask = Mask::read(path)?;
+        let (height, width) = (picture.height() as usize, picture.width() as usize);
+        if (mask.height, mask.width) == (height, width) {
+            return Ok(mask);
+        }
+        let (h, w) = (mask.height, mask.width);
+        Err(ReadError::new(path, format!("the mask has {w} x {h} pixels, its image {width} x {height}")))
     }
 
     /// Is any place anomalous?

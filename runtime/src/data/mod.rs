@@ -1,14 +1,17 @@
-//! What a detector looks at: images from files, made into the tensors that its inputs declare.
+//! What a detector looks at: samples from files, made into the tensors that its inputs declare.
 //!
-//! In: paths and the steps of an input's pipeline. Out: RGB images and f32 tensors; a broken file is a [`ReadError`] that
+//! In: paths and the steps of an input's pipeline. Out: samples as files hold them and as inputs read them; a broken file is a [`ReadError`] that
 //! names it. Invariants: no file makes it panic or take memory beyond [`image::MOST_PIXELS`]; results equal what PIL and
 //! torchvision give for the same pixels. Imports: memory.
 
+pub mod cloud;
+pub mod cloud_file;
 pub mod covered;
 pub mod defect;
 pub mod files;
 pub mod foreign;
 pub mod image;
+pub mod kind;
 pub mod load;
 pub mod manifest;
 pub mod mask;
@@ -18,6 +21,8 @@ pub mod procedural;
 pub mod resize;
 pub mod sample;
 pub mod set;
+pub mod signal;
+pub mod solid;
 pub mod texture;
 
 use std::fmt;

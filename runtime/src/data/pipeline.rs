@@ -21,11 +21,11 @@ pub enum Step {
 
 impl Step {
     /// The step of this name with these arguments, or why there is none.
-    pub fn new(name: &str, args: &[i64]) -> Result<Step, String> {
+    pub fn new(name: &str, args: &[f64]) -> Result<Step, String> {
         let extent = |n: usize| -> Result<u32, String> {
             let v = *args.get(n).ok_or_else(|| format!("`{name}` lacks an argument"))?;
-            let ok = u32::try_from(v).ok().filter(|v| (1..=16384).contains(v));
-            ok.ok_or_else(|| format!("`{name}`: {v} is not an extent from 1 to 16384"))
+            let whole = (1.0..=16384.0).contains(&v) && v.fract() == 0.0;
+            if whole { Ok(v as u32) } else { Err(format!("`{name}`: {v} is not an extent from 1 to 16384")) }
         };
         match name {
             "resize" => Ok(Step::Resize(extent(0)?, extent(1)?)),

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, RgbImage};
 
 use super::ReadError;
+use super::cloud::write::{Written, ply};
 use super::defect::{Defect, picture};
+use super::solid::{self, Flaw};
 use super::texture::{Surface, class_name, mix};
 
 /// How many pictures of what.
@@ -65,6 +67,43 @@ pub fn write(folder: &Path, recipe: &Recipe, mut told: impl FnMut()) -> Result<(
                 let name = defect.name();
                 let mask = home.join(format!("ground_truth/{name}/{n:03}_mask.png"));
                 one(2 + k as u64, n, Some(defect), home.join(format!("test/{name}/{n:03}.png")), Some(mask))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a data set of clouds: parts of `size * size / 4` points, with masks as text, one number a point.
+pub fn write_clouds(folder: &Path, recipe: &Recipe, mut told: impl FnMut()) -> Result<(), ReadError> {
+    let count = (recipe.size * recipe.size / 4) as usize;
+    for class in 0..recipe.classes {
+        let home = folder.join(solid::class_name(class));
+        let mut one = |part: u64, n: u32, flaw: Option<Flaw>, to: PathBuf, mask_to: Option<PathBuf>| {
+            let seed = mix(recipe.seed, (u64::from(class) << 8) | part, n.into());
+            let (points, marks) = solid::draw(class, seed, count, flaw);
+            let fail = |e: std::io::Error, path: &Path| ReadError::new(path, e);
+            place(&to)?;
+            let bytes = ply(&Written { points: &points, ..Written::default() });
+            crate::whole::write(&to, &bytes).map_err(|e| fail(e, &to))?;
+            if let Some(path) = mask_to {
+                place(&path)?;
+                let text: String = marks.iter().map(|m| format!("{m}\n")).collect();
+                crate::whole::write(&path, text.as_bytes()).map_err(|e| fail(e, &path))?;
+            }
+            told();
+            Ok(())
+        };
+        for n in 0..recipe.train {
+            one(0, n, None, home.join(format!("train/good/{n:03}.ply")), None)?;
+        }
+        for n in 0..recipe.test {
+            one(1, n, None, home.join(format!("test/good/{n:03}.ply")), None)?;
+        }
+        for (k, flaw) in Flaw::ALL.into_iter().enumerate() {
+            for n in 0..recipe.defective() {
+                let name = flaw.name();
+                let mask = home.join(format!("ground_truth/{name}/{n:03}_mask.txt"));
+                one(2 + k as u64, n, Some(flaw), home.join(format!("test/{name}/{n:03}.ply")), Some(mask))?;
             }
         }
     }

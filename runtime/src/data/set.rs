@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::kind::Kind;
 pub use super::sample::{Sample, Split};
 use super::{ReadError, files, manifest};
 
@@ -20,11 +21,15 @@ pub struct Options {
     pub validation: f64,
     /// Part of the training samples that is held out for calibration, where the data set has no such split.
     pub calibration: f64,
+    /// What it is made of.
+    pub kind: Kind,
 }
 
 /// What there is.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
+    /// What it is made of.
+    pub kind: Kind,
     /// Where it was opened.
     pub path: PathBuf,
     /// All samples.
@@ -39,16 +44,16 @@ impl Dataset {
     /// Opens a data set.
     pub fn open(path: &Path, options: &Options) -> Result<Dataset, ReadError> {
         let meta = std::fs::metadata(path).map_err(|e| ReadError::new(path, e))?;
-        let mut set = Dataset { path: path.to_owned(), ..Dataset::default() };
+        let mut set = Dataset { kind: options.kind, path: path.to_owned(), ..Dataset::default() };
         if meta.is_file() {
             (set.samples, set.problems) = manifest::read(path)?;
         } else if meta.is_dir() {
-            folder(path, &mut set)?;
+            folder(path, options.kind, &mut set)?;
         } else {
             return Err(ReadError::new(path, "neither a folder nor a CSV manifest"));
         }
         if set.samples.is_empty() {
-            let why = set.problems.first().map_or_else(|| LAYOUTS.to_owned(), |p| format!("no samples: {p}"));
+            let why = set.problems.first().map_or_else(|| layouts(options.kind), |p| format!("no samples: {p}"));
             return Err(ReadError::new(path, why));
         }
         set.hold_out(options);
@@ -97,9 +102,14 @@ fn place_of(name: &str) -> f64 {
 }
 
 /// What can be opened.
-const LAYOUTS: &str = "no images found. A data set is a folder with `train/good` and `test/KIND` (and \
-`ground_truth/KIND/NAME_mask.png`), a folder of such folders, one per class, a plain folder of normal images, or a CSV \
-manifest with the columns path,split,label,mask,class";
+fn layouts(kind: Kind) -> String {
+    let (noun, mask) = (kind.noun(), kind.mask_endings()[0]);
+    format!(
+        "no {noun}s found. A data set is a folder with `train/good` and `test/KIND` (and \
+         `ground_truth/KIND/NAME_mask.{mask}`), a folder of such folders, one per class, a plain folder of normal {noun}s, or a CSV \
+         manifest with the columns path,split,label,mask,class"
+    )
+}
 
 /// The parts of a category that are looked for.
 const PARTS: [&str; 4] = ["train", "validation", "calibration", "test"];
@@ -108,18 +118,18 @@ fn is_category(path: &Path) -> bool {
     PARTS.iter().any(|p| path.join(p).is_dir())
 }
 
-fn folder(path: &Path, set: &mut Dataset) -> Result<(), ReadError> {
+fn folder(path: &Path, of: Kind, set: &mut Dataset) -> Result<(), ReadError> {
     if is_category(path) {
         let class = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let class = class.file_name().map_or_else(|| "all".to_owned(), |n| n.to_string_lossy().into_owned());
-        return category(path, "", &class, set);
+        return category(path, "", &class, of, set);
     }
     let below: Vec<PathBuf> = entries(path)?.into_iter().filter(|p| p.is_dir()).collect();
     if below.iter().any(|p| is_category(p)) {
         for p in below {
             let class = file_name(&p);
             if is_category(&p) {
-                category(&p, &format!("{class}/"), &class, set)?;
+                category(&p, &format!("{class}/"), &class, of, set)?;
             } else {
                 set.problems.push(ReadError::new(&p, "left out: it has neither `train` nor `test`"));
             }
@@ -127,7 +137,7 @@ fn folder(path: &Path, set: &mut Dataset) -> Result<(), ReadError> {
         return Ok(());
     }
     // A plain folder: all of it is normal and for training.
-    let Ok(found) = files::images(&[path.to_owned()]) else { return Ok(()) };
+    let Ok(found) = files::of(of, &[path.to_owned()]) else { return Ok(()) };
     let class = path.file_name().map_or_else(|| "all".to_owned(), |n| n.to_string_lossy().into_owned());
     for file in found {
         let name = relative(&file, path);
@@ -145,7 +155,7 @@ fn folder(path: &Path, set: &mut Dataset) -> Result<(), ReadError> {
 }
 
 /// One category of the MVTec layout.
-fn category(path: &Path, prefix: &str, class: &str, set: &mut Dataset) -> Result<(), ReadError> {
+fn category(path: &Path, prefix: &str, class: &str, of: Kind, set: &mut Dataset) -> Result<(), ReadError> {
     let before = set.samples.len();
     for part in PARTS {
         let home = path.join(part);
@@ -155,13 +165,13 @@ fn category(path: &Path, prefix: &str, class: &str, set: &mut Dataset) -> Result
         for p in below {
             if p.is_dir() {
                 kinds.push((file_name(&p), p));
-            } else if files::looks_like_image(&p) {
+            } else if of.looks_so(&p) {
                 loose.push(p);
             }
         }
         for (kind, folder) in &kinds {
-            let Ok(found) = files::images(std::slice::from_ref(folder)) else {
-                set.problems.push(ReadError::new(folder, "no images in this folder"));
+            let Ok(found) = files::of(of, std::slice::from_ref(folder)) else {
+                set.problems.push(ReadError::new(folder, format!("no {}s in this folder", of.noun())));
                 continue;
             };
             for file in found {
@@ -171,7 +181,7 @@ fn category(path: &Path, prefix: &str, class: &str, set: &mut Dataset) -> Result
                     set.problems.push(ReadError::new(&file, why));
                     continue;
                 }
-                let mask = if good { None } else { mask_of(path, kind, &file) };
+                let mask = if good { None } else { mask_of(path, kind, &file, of) };
                 if !good && mask.is_none() && path.join("ground_truth").is_dir() {
                     set.problems.push(ReadError::new(&file, "has no mask in `ground_truth`"));
                 }
@@ -189,17 +199,17 @@ fn category(path: &Path, prefix: &str, class: &str, set: &mut Dataset) -> Result
         }
     }
     if set.samples.len() == before {
-        set.problems.push(ReadError::new(path, "no images in this category"));
+        set.problems.push(ReadError::new(path, format!("no {}s in this category", of.noun())));
     }
     Ok(())
 }
 
 /// `ground_truth/KIND/NAME_mask.png`, or the same name without `_mask`, or with another ending.
-fn mask_of(category: &Path, kind: &str, image: &Path) -> Option<PathBuf> {
+fn mask_of(category: &Path, kind: &str, sample: &Path, of: Kind) -> Option<PathBuf> {
     let home = category.join("ground_truth").join(kind);
-    let stem = image.file_stem()?.to_str()?;
+    let stem = sample.file_stem()?.to_str()?;
     let named = [format!("{stem}_mask"), stem.to_owned()];
-    let tried = named.iter().flat_map(|s| files::IMAGES.iter().map(move |e| format!("{s}.{e}")));
+    let tried = named.iter().flat_map(|s| of.mask_endings().iter().map(move |e| format!("{s}.{e}")));
     tried.map(|n| home.join(n)).find(|p| p.is_file())
 }
 
@@ -303,7 +313,7 @@ mod tests {
         let names: Vec<String> = (0..400).map(|n| format!("train/good/{n}.png")).collect();
         let few = Folder::new("few", &names.iter().take(300).map(String::as_str).collect::<Vec<_>>());
         let all = Folder::new("all", &names.iter().map(String::as_str).collect::<Vec<_>>());
-        let options = Options { validation: 0.2, calibration: 0.1 };
+        let options = Options { validation: 0.2, calibration: 0.1, ..Options::default() };
         let (few, all) = (Dataset::open(&few.0, &options).unwrap(), Dataset::open(&all.0, &options).unwrap());
         let split = |set: &Dataset, name: &str| set.samples.iter().find(|s| s.name == name).map(|s| s.split);
         for s in &few.samples {

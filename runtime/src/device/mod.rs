@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod cuda;
 pub mod executor;
 pub mod frame;
 pub mod memory;

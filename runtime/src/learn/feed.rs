@@ -1,6 +1,6 @@
 //! Giving an entry its inputs: samples, features, and numbers that tell it where the run is.
 //!
-//! In: an entry's inputs, a batch. Out: values of open dims; filled inputs. Invariants: an image that does not fit is named; what an
+//! In: an entry's inputs, a batch. Out: values of open dims; filled inputs. Invariants: a sample that does not fit is named; what an
 //! entry takes and nobody has is a fault. Imports: stores, loading.
 
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use uad_plan::{Binding, BufferKind, Dim, Entry};
 
 use super::features::Features;
 use super::{Run, Trouble};
-use crate::data::load::{Samples, Source, Take, Value};
+use crate::data::kind::Value;
+use crate::data::load::{Samples, Source, Take};
 use crate::device::store::{Store, StoreExecutor};
 
 /// The samples of a step.
@@ -88,7 +89,9 @@ pub(super) fn binding(entry: &Entry<Dim>, samples: &Samples, batch: &Batch<'_>, 
                 path(b),
                 buffer.name
             ))
-            .help("let the pipeline end in one size, as `|> resize(224, 224)`"));
+            .help(
+                "let the pipeline end in one size, as `|> resize(224, 224)` for images or `|> crop(4800)` for signals",
+            ));
         }
         let shape: Vec<usize> = [batch.rows.len()].into_iter().chain(first).collect();
         if shape.len() != buffer.shape.len() {
@@ -164,8 +167,9 @@ pub(super) fn fill(
             if let Some(to) = executor.input_f32_mut(name) {
                 let each = to.len() / batch.values.len().max(1);
                 for (value, slot) in values.zip(to.chunks_exact_mut(each.max(1))) {
-                    let Value::Image(image) = value else { return Err(missing()) };
-                    crate::data::pipeline::write_planes(image, slot);
+                    if !value.write(slot) {
+                        return Err(missing());
+                    }
                 }
             } else {
                 let to = executor.input_mut(name).ok_or_else(missing)?;

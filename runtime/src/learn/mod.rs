@@ -14,7 +14,6 @@ mod journal;
 mod order;
 mod run;
 mod stage;
-mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -84,6 +83,8 @@ pub struct Stage {
     pub patience: Option<u64>,
     /// What is kept.
     pub keep: Option<Keep>,
+    /// The entry that gives what is watched on other samples than the stage's.
+    pub watch: Option<String>,
     /// Has it a loss, its entry's output `loss`?
     pub trains: bool,
 }

@@ -109,7 +109,7 @@ impl StoredBytes for Layers {
 }
 
 /// Stored tensors that an entry writes.
-pub(super) fn writes(entry: &Entry<Dim>) -> BTreeSet<String> {
+fn writes(entry: &Entry<Dim>) -> BTreeSet<String> {
     fn all(kernels: &[Kernel<Dim>], into: &mut BTreeSet<u32>) {
         for k in kernels {
             into.extend(k.writes.iter().map(|w| w.buffer.0));

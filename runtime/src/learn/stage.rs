@@ -17,9 +17,10 @@ use super::checkpoint::{Position, views};
 use super::features::Features;
 use super::feed::{self, Batch, Clock, Given};
 use super::run::Session;
-use super::{Event, Job, Length, Report, Run, Stage, Tensors, Trouble, order, watch};
+use super::{Event, Job, Length, Report, Run, Stage, Tensors, Trouble, order};
 use crate::data::ReadError;
-use crate::data::load::{Loader, Value};
+use crate::data::kind::Value;
+use crate::data::load::Loader;
 use crate::data::set::Split;
 use crate::device::frame::Draw;
 use crate::device::store::{Store, StoreExecutor};
@@ -84,10 +85,6 @@ impl<'j> Runner<'j> {
         let data = samples_of(job, stage, stage.data)?;
         let other = stage.keep.as_ref().filter(|k| k.on != stage.data);
         let watched = other.map_or(Ok(Vec::new()), |k| samples_of(job, stage, k.on))?;
-        let plan = match other {
-            Some(k) => watch::with_watch(&plan, &stage.name, &k.value).map_err(Trouble::Fault)?,
-            None => plan,
-        };
         job.samples.draw_peers(job.seed, &job.broken);
         let runner = Runner {
             job,
@@ -376,7 +373,8 @@ impl<'j> Runner<'j> {
 
     /// The mean of what is watched, over samples that the stage does not learn from. Changes nothing.
     fn look(&mut self, value: &str, on: Split, clock: Clock) -> Run<f64> {
-        let entry = watch::name(&self.stage.name);
+        let lost = || Trouble::Fault(format!("nothing gives `{value}` on other samples"));
+        let entry = self.stage.watch.clone().ok_or_else(lost)?;
         let raw = feed::reads_samples(self.entry(&entry)?, &self.job.samples)
             || (self.stage.features.is_some() && !self.features.iter().any(|f| f.0 == on));
         let list = self.watched.clone();
@@ -384,8 +382,6 @@ impl<'j> Runner<'j> {
         let make = move |n| samples.drawn(n, 0);
         let ahead = 2 * self.stage.batch + 2;
         let mut loader = raw.then(|| Loader::new(list.clone().into_iter(), self.job.loaders, ahead, make));
-        let written = super::run::writes(self.entry(&entry)?);
-        let kept: Tensors = self.store.tensors().into_iter().filter(|t| written.contains(&t.0)).collect();
         let (mut sum, mut count) = (0.0, 0.0);
         for (n, rows) in list.chunks(self.stage.batch.max(1)).enumerate() {
             let values = match &mut loader {
@@ -399,9 +395,6 @@ impl<'j> Runner<'j> {
             let bytes = bytes.ok_or_else(|| Trouble::Fault(format!("`{value}` is not one number")))?;
             sum += f64::from(f32::from_le_bytes(*bytes)) * rows.len() as f64;
             count += rows.len() as f64;
-            for (path, tensor) in &kept {
-                self.store.set(path, tensor.as_bytes()).map_err(Trouble::Fault)?;
-            }
         }
         Ok(sum / count)
     }

@@ -2,17 +2,15 @@
 //!
 //! In: what was measured, and the samples worth looking at. Out: the text of a page. Invariants: nothing is loaded from elsewhere and no script
 //! runs; all text is escaped; every picture and chart has an alternative text; equal results give equal bytes.
-//! Imports: heat maps, metrics, calibration.
+//! Imports: metrics, calibration, what is shown of samples.
 
 mod charts;
 mod page;
-mod pictures;
-
-use image::RgbImage;
 
 use crate::calibrate::Boundary;
-use crate::heatmap::OwnMap;
+use crate::data::kind::Kind;
 use crate::metrics::Measured;
+use crate::show::Panel;
 
 pub use page::page;
 
@@ -29,6 +27,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What the reader must know first, as stages that have not run.
     pub warnings: Vec<String>,
+    /// What the samples are.
+    pub of: Kind,
     /// The limit of AUPRO.
     pub limit: f64,
     /// Classes in order.
@@ -50,10 +50,6 @@ pub struct Class {
     pub anomalous: Vec<f32>,
     /// How samples are judged.
     pub boundary: Option<Boundary>,
-    /// How pixels are judged.
-    pub map_boundary: Option<Boundary>,
-    /// From the first to the last colour of heat maps.
-    pub range: (f32, f32),
     /// Samples worth looking at.
     pub cases: Vec<Case>,
 }
@@ -80,12 +76,8 @@ pub struct Case {
     pub kind: String,
     /// Its score.
     pub score: f32,
-    /// The image as it is.
-    pub picture: RgbImage,
-    /// Its map.
-    pub map: Option<OwnMap>,
-    /// What is truly anomalous, at the image's size.
-    pub mask: Option<Vec<bool>>,
+    /// The sample, what is truly anomalous, its map.
+    pub panels: Vec<Panel>,
 }
 
 impl Class {

@@ -1,17 +1,24 @@
 //! The page itself.
 //!
-//! In: a [`Report`]. Out: HTML. Invariants: as in the parent module. Imports: charts and pictures of the parent module.
+//! In: a [`Report`]. Out: HTML. Invariants: as in the parent module. Pictures stand in the page itself.
+//! Imports: charts of the parent module.
 
+use base64::Engine;
+use image::codecs::jpeg::JpegEncoder;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::charts::{self, Of};
-use super::{Case, Class, Report, Why, pictures};
-use crate::heatmap::OwnMap;
+use super::{Case, Class, Report, Why};
+use crate::data::kind::Kind;
 use crate::metrics::{Measured, mean};
+use crate::show::{Drawing, Panel};
+
+/// Of the JPEGs.
+const QUALITY: u8 = 84;
 
 /// The page.
 pub fn page(report: &Report) -> Result<String, String> {
-    let classes = report.classes.iter().map(class).collect::<Result<Vec<_>, String>>()?;
+    let classes = report.classes.iter().map(|c| class(c, report.of)).collect::<Result<Vec<_>, String>>()?;
     let title = format!("{} on {}", report.detector, report.data);
     let page = html! {
         (DOCTYPE)
@@ -91,8 +98,8 @@ fn tiles(report: &Report) -> Markup {
     let of = if report.classes.len() > 1 { ", mean" } else { "" };
     html! {
         div.tiles {
-            div.tile { b { (share(m[0])) } span { "image AUROC" (of) } }
-            @if m[3].is_some() { div.tile { b { (share(m[3])) } span { "pixel AUROC" (of) } } }
+            div.tile { b { (share(m[0])) } span { (report.of.noun()) " AUROC" (of) } }
+            @if m[3].is_some() { div.tile { b { (share(m[3])) } span { (report.of.place()) " AUROC" (of) } } }
             @if m[6].is_some() { div.tile { b { (share(m[6])) } span { "AUPRO to " (report.limit) (of) } } }
             @if let Some(judged) = judged {
                 @let (false_alarms, caught) = judged.iter().fold((0, 0), |s, j| (s.0 + j.0, s.1 + j.1));
@@ -108,12 +115,13 @@ fn tiles(report: &Report) -> Markup {
 fn table(report: &Report) -> Markup {
     let pixels = report.classes.iter().any(|c| c.pixels.is_some());
     let columns = if pixels { 7 } else { 3 };
-    let heads = ["image AUROC", "image AP", "image F1-max", "pixel AUROC", "pixel AP", "pixel F1-max", "AUPRO"];
+    let named = |what: &str| ["AUROC", "AP", "F1-max"].map(|m| format!("{what} {m}"));
+    let heads = named(report.of.noun()).into_iter().chain(named(report.of.place())).chain(["AUPRO".to_owned()]);
     html! {
         div.table tabindex="0" role="region" aria-label="Metrics of each class" { table {
             thead { tr {
                 th scope="col" { "class" }
-                @for head in heads.iter().take(columns) { th scope="col" { (head) } }
+                @for head in heads.take(columns) { th scope="col" { (head) } }
                 th scope="col" { "normal" } th scope="col" { "anomalous" }
             } }
             tbody {
@@ -132,7 +140,8 @@ fn table(report: &Report) -> Markup {
     }
 }
 
-fn class(c: &Class) -> Result<Markup, String> {
+fn class(c: &Class, kind: Kind) -> Result<Markup, String> {
+    let (noun, place) = (kind.noun(), kind.place());
     let threshold = c.boundary.map(|b| b.threshold);
     let mut drawn = vec![chart(
         "Scores",
@@ -151,8 +160,8 @@ fn class(c: &Class) -> Result<Markup, String> {
     let pixels = c.pixels.as_ref();
     let key = |samples: Option<f64>, pixels: Option<f64>| {
         html! {
-            @if samples.is_some() { span.key { i.samples.line {} "image " (share(samples)) } }
-            @if pixels.is_some() { span.key { i.pixels.line {} "pixel " (share(pixels)) } }
+            @if samples.is_some() { span.key { i.samples.line {} (noun) " " (share(samples)) } }
+            @if pixels.is_some() { span.key { i.pixels.line {} (place) " " (share(pixels)) } }
         }
     };
     let figures = [
@@ -169,7 +178,7 @@ fn class(c: &Class) -> Result<Markup, String> {
         if !lines.is_empty() {
             let refs: Vec<_> = lines.iter().map(|(l, of)| (l, *of)).collect();
             let words = format!(
-                "{title}: {} over {}, area {} for images, {} for pixels",
+                "{title}: {} over {}, area {} for {noun}s, {} for {place}s",
                 names.1,
                 names.0,
                 share(samples),
@@ -243,18 +252,24 @@ fn chart(title: &str, words: &str, svg: &str, key: Markup) -> Markup {
     }
 }
 
+/// A drawing that stands in the page itself.
+fn uri(drawn: &Drawing) -> Result<String, String> {
+    let encoded = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    match drawn {
+        Drawing::Picture(picture) => {
+            let mut bytes = Vec::new();
+            let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
+            picture.write_with_encoder(encoder).map_err(|e| format!("cannot encode a picture: {e}"))?;
+            Ok(format!("data:image/jpeg;base64,{}", encoded(&bytes)))
+        }
+        Drawing::Svg(text) => Ok(format!("data:image/svg+xml;base64,{}", encoded(text.as_bytes()))),
+    }
+}
+
 fn case(c: &Class, k: &Case) -> Result<Markup, String> {
-    let small = pictures::small(&k.picture);
-    let size = small.dimensions();
-    let mut panels = vec![("input", pictures::uri(&small)?)];
-    if let Some(mask) = &k.mask {
-        panels.push(("truth", pictures::uri(&pictures::truth(&small, mask, k.picture.dimensions()))?));
-    }
-    if let Some(map) = k.map.as_ref().map(OwnMap::map) {
-        panels.push(("heat map", pictures::uri(&pictures::heat(size, &map, c.range))?));
-        let threshold = c.map_boundary.map(|b| b.threshold);
-        panels.push(("overlay", pictures::uri(&pictures::overlay(&small, &map, c.range, threshold))?));
-    }
+    let panel = |(what, drawn): &Panel| Ok((*what, uri(drawn)?));
+    let panels: Vec<(&str, String)> = k.panels.iter().map(panel).collect::<Result<_, String>>()?;
+    let strip = if panels.len() == 1 { "strip wide" } else { "strip" };
     let normal = k.why == Why::Alarming;
     let tag = c.boundary.map(|b| match (b.anomalous(k.score), normal) {
         (true, true) => ("bad", "false alarm"),
@@ -272,10 +287,10 @@ fn case(c: &Class, k: &Case) -> Result<Markup, String> {
                 @if let Some((class, text)) = tag { span class={ "tag " (class) } { (text) } }
                 code { (k.name) }
             }
-            div.strip {
+            div class=(strip) {
                 @for (what, uri) in &panels {
                     figure {
-                        img src=(uri) alt=(words(what)) width=(size.0) height=(size.1) decoding="async";
+                        img src=(uri) alt=(words(what)) decoding="async";
                         figcaption { (what) }
                     }
                 }
@@ -288,9 +303,11 @@ fn case(c: &Class, k: &Case) -> Result<Markup, String> {
 mod tests {
     use super::*;
     use crate::calibrate::{Boundary, Method, learn};
-    use crate::heatmap::WHOLE;
+    use crate::data::kind::Raw;
+    use crate::data::mask::Mask;
+    use crate::heatmap::{OwnMap, WHOLE};
     use crate::metrics::{PixelMetrics, samples};
-    use image::RgbImage;
+    use crate::show;
 
     fn report() -> Report {
         let (normal, anomalous) = (vec![0.1, 0.2, 0.3, 0.15, 0.12], vec![0.25, 0.9]);
@@ -300,14 +317,14 @@ mod tests {
         pixels.add(&[0.1, 0.4, 0.2, 0.3], &[0, 1, 0, 0], 2).unwrap();
         let boundary = Boundary::new(&learn(&normal, 0.1, Method::Auto).unwrap(), None).unwrap();
         let map = OwnMap { height: 2, width: 2, values: vec![0.1, 0.4, 0.2, 0.3], over: WHOLE };
+        let mask = Mask { height: 4, width: 4, values: (0..16).map(|i| u8::from(i % 4 > 1 && i < 8)).collect() };
+        let look = show::Look { range: (0.0, 0.5), threshold: Some(boundary.threshold) };
         let case = |why, score| Case {
             why,
             name: "test/<b>\"quoted\"/0.png".to_owned(),
             kind: "a & b".to_owned(),
             score,
-            picture: RgbImage::new(4, 4),
-            map: Some(map.clone()),
-            mask: Some((0..16).map(|i| i % 4 > 1 && i < 8).collect()),
+            panels: show::panels(&Raw::Image(image::RgbImage::new(4, 4)), Some(&map), Some(&mask), &look),
         };
         let class = Class {
             name: "one".to_owned(),
@@ -321,10 +338,8 @@ mod tests {
             normal,
             anomalous,
             boundary: Some(boundary),
-            map_boundary: Some(boundary),
-            range: (0.0, 0.5),
         };
-        let empty = Class { name: "none".to_owned(), range: (f32::INFINITY, f32::NEG_INFINITY), ..Class::default() };
+        let empty = Class { name: "none".to_owned(), ..Class::default() };
         Report {
             detector: "<script>alert(1)</script>".to_owned(),
             limit: 0.3,

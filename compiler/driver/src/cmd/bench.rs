@@ -2,7 +2,7 @@
 //!
 //! In: a bundle, or a spec. Out: times per call, per image, memory; with `--profile` the time of every kernel. Invariants: inputs
 //! are set before the clock starts; at least 15 calls are timed, after warm-up; memory is the process's peak.
-//! Imports: build, compiled, engine; bundles.
+//! Imports: build, compiled, device, engine; bundles.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use uad_kernels::cpu::program::KernelTime;
-use uad_plan::Binding;
+use uad_plan::tensor::Tensor;
+use uad_plan::{Binding, DType};
 use uad_runtime::bundle::Bundle;
-use uad_runtime::device::executor::{Draw, Executor};
+use uad_runtime::device::executor::Draw;
 
 use super::build;
 use crate::args::Bench;
 use crate::compiled::{self, Feed};
+use crate::device::Ready;
 use crate::engine::{Engine, InMemory, default_threads};
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, bytes, out};
@@ -43,10 +45,10 @@ pub fn run(args: &Bench) -> Done {
     let binding = build::sizes(&engine, &args.entry, i64::from(args.batch), &dims)?;
     let executor = engine.executor(&args.entry, &binding)?;
     let ready = start.elapsed();
-    fill(executor);
-    executor.run(Draw::default());
+    fill(executor)?;
+    executor.run(Draw::default())?;
     let first = start.elapsed();
-    let times = measure(args, executor);
+    let times = measure(args, executor)?;
     let kernels = if args.profile { profile(executor) } else { Vec::new() };
     report(args, &binding, [opened, ready, first], times, &kernels, executor)
 }
@@ -74,17 +76,18 @@ fn open(args: &Bench) -> Done<Engine> {
 }
 
 /// Values as of a photograph: spread over [0, 1].
-fn fill(executor: &mut Executor) {
-    let names: Vec<String> = executor.bound().inputs.iter().map(|p| p.name.clone()).collect();
-    for name in names {
-        for (i, v) in executor.input_f32_mut(&name).into_iter().flatten().enumerate() {
-            *v = ((i as u64).wrapping_mul(2_654_435_761) % 1024) as f32 / 1024.0;
-        }
+fn fill(executor: &mut Ready) -> Done {
+    for port in executor.bound().inputs.clone().iter().filter(|p| p.dtype == DType::F32) {
+        let value = |i: u64| (i.wrapping_mul(2_654_435_761) % 1024) as f32 / 1024.0;
+        let values = (0..port.shape.iter().product::<usize>() as u64).map(value).collect();
+        let tensor = Tensor::f32(&port.shape, values).map_err(|e| Failure::Fault(e.to_string()))?;
+        executor.set_input(&port.name, &tensor).map_err(Failure::Fault)?;
     }
+    Ok(())
 }
 
-fn measure(args: &Bench, executor: &mut Executor) -> Vec<f64> {
-    (0..WARM).for_each(|_| executor.run(Draw::default()));
+fn measure(args: &Bench, executor: &mut Ready) -> Done<Vec<f64>> {
+    (0..WARM).try_for_each(|_| executor.run(Draw::default()))?;
     let (mut times, start) = (Vec::new(), Instant::now());
     let more = |done: usize| match args.iters {
         Some(n) => done < n as usize,
@@ -92,15 +95,15 @@ fn measure(args: &Bench, executor: &mut Executor) -> Vec<f64> {
     };
     while more(times.len()) {
         let call = Instant::now();
-        executor.run(Draw::default());
+        executor.run(Draw::default())?;
         times.push(call.elapsed().as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);
-    times
+    Ok(times)
 }
 
 /// Median nanoseconds per kernel over a few runs.
-fn profile(executor: &mut Executor) -> Vec<(String, u64)> {
+fn profile(executor: &mut Ready) -> Vec<(String, u64)> {
     let runs: Vec<Vec<KernelTime>> = (0..9).map(|_| executor.profile()).collect();
     let Some(first) = runs.first() else { return Vec::new() };
     let middle = |k: usize| {
@@ -117,7 +120,7 @@ fn report(
     [opened, ready, first]: [Duration; 3],
     times: Vec<f64>,
     kernels: &[(String, u64)],
-    executor: &Executor,
+    executor: &Ready,
 ) -> Done {
     let at = |q: f64| times.get(((times.len() - 1) as f64 * q) as usize).copied().unwrap_or(f64::NAN);
     let ms = |d: Duration| d.as_secs_f64() * 1e3;

@@ -1,22 +1,26 @@
 //! `uadc build`: a spec and weights as one runnable file.
 //!
-//! In: a spec, files of weights. Out: a bundle, or an executable that holds one. Invariants: nothing is written unless all of it
+//! In: a spec, files of weights. Out: a bundle, or an executable that holds one; code for GPUs beside the bundle. Invariants: nothing is written unless all of it
 //! is right; the probe in the bundle is what the detector gave on this machine when it was built.
 //! Imports: compiled, engine, weights; bundles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Number;
 use uad_compiler::model::{InputInfo, LoaderStep, StageInfo, Static};
+use uad_kernels::cuda::nvrtc::Nvrtc;
+use uad_kernels::cuda::{Program, limits};
 use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, Dim, Plan, Verified};
-use uad_runtime::bundle::{Content, exe, v1};
+use uad_runtime::bundle::{Bundle, Content, exe, v1};
+use uad_runtime::device::cuda::code::{Sidecar, key};
 use uad_runtime::device::executor::StoredBytes;
 use uad_runtime::device::memory::fits;
 
 use crate::args::{self, Build, Target};
-use crate::compiled::{self, Compiled, Feed};
+use crate::compiled::{self, Compiled};
 use crate::engine::{Engine, InMemory};
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, bytes, count, err};
@@ -24,10 +28,13 @@ use crate::weights::{self, Tensors};
 
 /// Runs it.
 pub fn run(args: &Build) -> Done {
-    if args.target != Target::Cpu {
-        return Err(Failure::input("the CUDA back end is not in this version").help("--target cpu"));
+    let for_gpus = args.target != Target::Cpu;
+    if for_gpus && args.exe.is_some() {
+        return Err(Failure::Usage("an executable holds no code for GPUs; build a bundle: -o F.uadx".to_owned()));
     }
-    let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
+    // Looked for first, so that nothing is written without it.
+    let compiler = if for_gpus { Some(Nvrtc::find().map_err(Failure::input)?) } else { None };
+    let compiled = compiled::check_score(&args.spec, &args.choice)?;
     let content = content(&compiled, args)?;
     let look = Look::stderr();
     let path = match (&args.exe, &args.output) {
@@ -53,6 +60,31 @@ pub fn run(args: &Build) -> Done {
         (n, _) => format!("{} from files, {n} from seed {}", count(content.given(&compiled), "tensor"), args.seed),
     };
     err(&format!("{} {} ({}, {from})\n", look.bold("built"), path.display(), bytes(size)));
+    if let Some(compiler) = compiler {
+        gpu_code(&compiler, &path, args)?;
+    }
+    Ok(())
+}
+
+/// Compiles the bundle's kernels for GPUs, into a file beside it.
+fn gpu_code(compiler: &Nvrtc, bundle: &Path, args: &Build) -> Done {
+    let opened = Bundle::open(bundle).map_err(Failure::input)?;
+    let engine = Engine::of_bundle(opened, &args::Engine::default(), &[])?;
+    let mut sidecar = Sidecar::default();
+    for batch in &args.batch {
+        let bound = engine.bind("score", &sizes(&engine, "score", i64::from(*batch), &[])?)?;
+        let program = Program::emit(&bound).map_err(Failure::Fault)?;
+        limits::check(&program).map_err(Failure::Fault)?;
+        for arch in &args.arch {
+            let compiled = compiler.compile(&program.text(), arch).map_err(Failure::input)?;
+            sidecar.insert(key(&program, arch), compiled.cubin);
+        }
+    }
+    let path = Sidecar::path(bundle);
+    sidecar.write(&path).map_err(Failure::input)?;
+    let size = std::fs::metadata(&path).map_or(0, |m| m.len());
+    let what = format!("{} for {}", count(args.batch.len(), "size of batch"), args.arch.join(", "));
+    err(&format!("{} {} ({}, {what})\n", Look::stderr().bold("built"), path.display(), bytes(size)));
     Ok(())
 }
 
@@ -147,8 +179,12 @@ fn input(i: &InputInfo) -> v1::Input {
 }
 
 pub fn step(s: &LoaderStep) -> v1::Step {
-    let int = |a: &(String, Static)| if let Static::Int(v) = &a.1 { Some(*v) } else { None };
-    v1::Step { name: s.name.clone(), args: s.args.iter().filter_map(int).collect() }
+    let number = |a: &(String, Static)| match &a.1 {
+        Static::Int(v) => Some(Number::from(*v)),
+        Static::Float(v) => Number::from_f64(*v),
+        _ => None,
+    };
+    v1::Step { name: s.name.clone(), args: s.args.iter().filter_map(number).collect() }
 }
 
 /// Is this text the user's, not the library's or that of `--set`?
@@ -158,9 +194,10 @@ fn is_user(name: &str) -> bool {
 
 /// A stage is done where files gave all that it would write.
 pub fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::Stage> {
-    let own = |path: &String| compiled.model.stored.iter().any(|s| s.path == *path && s.stage.is_none());
+    let of_detector = compiled.model.stored.iter().filter(|s| s.stage.is_none());
+    let own: BTreeSet<&String> = of_detector.map(|s| &s.path).collect();
     let stage = |s: &StageInfo| {
-        let mut written = s.writes.iter().filter(|p| own(p)).peekable();
+        let mut written = s.writes.iter().filter(|p| own.contains(p)).peekable();
         let done = written.peek().is_some() && written.all(|p| is_given(p));
         v1::Stage { name: s.name.clone(), done, needed: true }
     };

@@ -23,7 +23,7 @@ pub fn run(args: &Calibrate) -> Done {
     warn_untrained(&bundle.card);
     let mut content = bundle.content();
     let path: &Path = args.output.as_deref().unwrap_or(&args.bundle);
-    let options = Options { validation: args.validation, ..Options::default() };
+    let options = Options { validation: args.validation, kind: Scorer::kind_of(&bundle), ..Options::default() };
     let set = Arc::new(Dataset::open(&args.data, &options).map_err(Failure::input)?);
     let bundle = if content.peers.is_empty() && content.card.inputs.iter().any(|i| i.source == "peer") {
         // Nobody has trained it here: its peers are of this data set.
@@ -93,7 +93,7 @@ pub fn calibration(
     let broken = testing::each(scorer, set, order, batch, "calibrating", |t| {
         let not = || Failure::input(format!("the score of {} is not a number", t.sample.path.display()));
         scores.extend(t.scored.score.map(|s| if s.is_nan() { Err(not()) } else { Ok(s) }).transpose()?);
-        let values = t.scored.map.iter().flat_map(|m| m.2.iter().copied());
+        let values = t.map.iter().flat_map(|m| m.values.iter().copied());
         highest.extend(values.reduce(|a, b| if b > a || b.is_nan() { b } else { a }));
         Ok(())
     })?;

@@ -1,16 +1,19 @@
 //! `uadc doctor`: what this machine offers and what of it is used.
 //!
-//! In: the machine. Out: a table, or JSON. Invariants: nothing is loaded or executed to find out; what is unknown is said to be
-//! unknown. Imports: the kernels' choice of instruction set.
+//! In: the machine. Out: a table, or JSON. Invariants: no more is loaded to find out than the libraries of CUDA; what is unknown is
+//! said to be unknown, what is missing with the way to get it. Imports: kernels, the runtime's devices.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use uad_kernels::cpu::Isa;
+use uad_kernels::cuda::nvrtc::Nvrtc;
+use uad_runtime::device::cuda::code;
+use uad_runtime::device::cuda::driver::Device;
 
 use crate::args::Doctor;
 use crate::failure::Done;
-use crate::terminal::{Look, bytes, out};
+use crate::terminal::{Look, bytes, count, out};
 
 /// Runs it.
 pub fn run(args: &Doctor) -> Done {
@@ -39,11 +42,13 @@ pub fn run(args: &Doctor) -> Done {
         .collect();
     row("caches", if caches.is_empty() { "unknown".to_owned() } else { caches.join(", ") });
     row("memory", facts["memory_bytes"].as_u64().map_or_else(|| "unknown".to_owned(), bytes));
-    let driver =
-        facts["cuda"]["driver"].as_str().map_or_else(|| "no driver found".to_owned(), |p| format!("driver {p}"));
-    let nvrtc = facts["cuda"]["nvrtc"].as_str().map_or_else(|| "no NVRTC found".to_owned(), |p| format!("NVRTC {p}"));
-    row("CUDA", format!("{driver}; {nvrtc}; the back end is not in this version"));
-    row("code cache", "none: kernels are compiled in memory when a bundle is loaded".to_owned());
+    let cuda = &facts["cuda"];
+    let device = || format!("{} ({}), driver {}", text(&cuda["device"]), text(&cuda["arch"]), text(&cuda["driver"]));
+    row("GPU", cuda["missing"].as_str().map_or_else(device, |m| format!("none: {m}")));
+    let compiler = || format!("NVRTC {} from {}", text(&cuda["nvrtc_version"]), text(&cuda["nvrtc"]));
+    row("GPU code", cuda["no_compiler"].as_str().map_or_else(compiler, str::to_owned));
+    let files = cuda["cached"].as_u64().unwrap_or(0);
+    row("code cache", format!("{} in {}", count(files as usize, "program"), text(&cuda["cache"])));
     Ok(())
 }
 
@@ -64,7 +69,24 @@ fn facts() -> Value {
             "isa": isa.name(), "lanes": isa.lanes(), "isas": names, "caches": caches(),
         },
         "memory_bytes": memory(),
-        "cuda": { "driver": library("libcuda.so.1"), "nvrtc": library("libnvrtc.so"), "built_in": false },
+        "cuda": cuda(),
+    })
+}
+
+/// GPU, compiler of GPU code, compiled code; what is missing and how to get it.
+fn cuda() -> Value {
+    let (device, nvrtc, cache) = (Device::open(), Nvrtc::find(), code::folder());
+    let cached = cache.as_ref().and_then(|f| std::fs::read_dir(f).ok()).map_or(0, Iterator::count);
+    json!({
+        "driver": library("libcuda.so.1"),
+        "device": device.as_ref().ok().map(|d| d.name.clone()),
+        "arch": device.as_ref().ok().map(|d| d.arch.clone()),
+        "missing": device.as_ref().err().map(ToString::to_string),
+        "nvrtc": nvrtc.as_ref().ok().map(|n| n.path.display().to_string()),
+        "nvrtc_version": nvrtc.as_ref().ok().map(|n| format!("{}.{}", n.version.0, n.version.1)),
+        "no_compiler": nvrtc.as_ref().err(),
+        "cache": cache.map(|c| c.display().to_string()),
+        "cached": cached,
     })
 }
 

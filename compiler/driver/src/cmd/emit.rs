@@ -6,6 +6,8 @@
 use uad_compiler::graph::{Graph, picture};
 use uad_compiler::pass::optimise;
 use uad_kernels::cpu::{Isa, Program};
+use uad_kernels::cuda::cost;
+use uad_plan::Bound;
 use uad_runtime::bundle::Bundle;
 
 use super::build;
@@ -35,13 +37,10 @@ pub fn run(args: &Emit) -> Done {
             Err(Failure::input("the text does not parse; see `uadc check`"))
         };
     }
-    if args.form == Form::Cuda {
-        return Err(Failure::input("the CUDA back end is not in this version"));
-    }
     let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
     let entry = |default: &str| args.entry.clone().unwrap_or_else(|| default.to_owned());
     match args.form {
-        Form::Ast | Form::Cuda => {}
+        Form::Ast => {}
         Form::Typed => out(&compiled.model.to_string()),
         Form::Graph => {
             for graph in chosen(&compiled.model.entries, args)? {
@@ -56,7 +55,7 @@ pub fn run(args: &Emit) -> Done {
             let graphs: Vec<Graph> = chosen(&compiled.model.entries, args)?.into_iter().cloned().collect();
             out(&compiled.plan_of(&graphs)?.to_string());
         }
-        Form::Clif => {
+        Form::Clif | Form::Cuda | Form::Launches => {
             let name = entry("score");
             let engine = Engine::new(
                 compiled.plan(&name, &[])?,
@@ -64,12 +63,50 @@ pub fn run(args: &Emit) -> Done {
                 &args::Engine::default(),
             );
             let bound = engine.bind(&name, &build::sizes(&engine, &name, 1, &[])?)?;
-            out(&Program::clif(&bound, Isa::detect()).map_err(Failure::Fault)?);
+            match args.form {
+                Form::Cuda => out(&cuda(&bound, &compiled.model.name)?),
+                Form::Launches => out(&launches(&bound, &compiled.model.name)?),
+                _ => out(&Program::clif(&bound, Isa::detect()).map_err(Failure::Fault)?),
+            }
         }
         Form::Dot => out(&picture::dot(compiled.graph(&entry("score"))?, &Default::default())),
         Form::Svg => out(&picture::svg(compiled.graph(&entry("score"))?, &Default::default())),
     }
     Ok(())
+}
+
+/// The launches of an entry, a line for each kernel of the plan.
+fn launches(bound: &Bound, detector: &str) -> Done<String> {
+    let program = uad_kernels::cuda::Program::emit(bound).map_err(Failure::Fault)?;
+    let costs = cost::of_call(bound, &program);
+    let million = |n: u128| n as f64 / 1e6;
+    let dims: String = bound.dims.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
+    let total = |of: fn(&cost::Cost) -> u128| million(costs.iter().map(of).sum());
+    let mut text = format!(
+        "{detector}, entry {}{dims}: {} kernels, {} launches, {:.1} million operations, {:.1} MB moved\n",
+        bound.entry.name,
+        costs.len(),
+        program.launches(),
+        total(|c| c.operations),
+        total(|c| c.bytes),
+    );
+    text.push_str(&format!("{:>8} {:>12} {:>10}  {:<26} scope\n", "launches", "Mop", "MB", "functions"));
+    for c in &costs {
+        let (functions, template) = (c.functions.join(" "), c.template);
+        let functions = if functions.is_empty() { template.to_owned() } else { functions };
+        let (mop, mb) = (million(c.operations), million(c.bytes));
+        text.push_str(&format!("{:>8} {mop:>12.3} {mb:>10.3}  {functions:<26} {}\n", c.launches, c.scope));
+    }
+    Ok(text)
+}
+
+/// The CUDA program of an entry.
+fn cuda(bound: &Bound, detector: &str) -> Done<String> {
+    let program = uad_kernels::cuda::Program::emit(bound).map_err(Failure::Fault)?;
+    let dims: String = bound.dims.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
+    let (functions, launches) = (program.functions.len(), program.launches());
+    let head = format!("// {detector}, entry {}{dims}: {functions} functions, {launches} launches", bound.entry.name);
+    Ok(format!("{head}\n\n{}", program.text()))
 }
 
 /// The entry that was asked for, or all.

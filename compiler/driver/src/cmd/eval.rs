@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use uad_runtime::bundle::Bundle;
-use uad_runtime::data::covered::covered;
+use uad_runtime::data::kind::{Kind, Pipeline};
 use uad_runtime::data::set::{Dataset, Options, Split};
-use uad_runtime::data::{image, mask::Mask};
-use uad_runtime::heatmap::{self, OwnMap};
+use uad_runtime::heatmap::OwnMap;
 use uad_runtime::metrics::{Measured, PixelMetrics, mean, samples};
 use uad_runtime::report::{self, Case, Class, Report, Why};
+use uad_runtime::show;
 
 use super::run::{Boundaries, picture_name};
 use crate::args::Eval;
@@ -33,7 +33,13 @@ pub fn run(args: &Eval) -> Done {
     let bundle = Bundle::open(&args.bundle).map_err(Failure::input)?;
     let warnings: Vec<String> = warn_untrained(&bundle.card).into_iter().collect();
     let boundaries = Boundaries::new(&bundle, &args.judge)?;
-    let set = Arc::new(Dataset::open(&args.data, &Options::default()).map_err(Failure::input)?);
+    let facts = facts(&bundle, args);
+    let detector = bundle.card.detector.clone();
+    let calibrated = bundle.card.calibration.as_ref().map(super::calibrate::lines);
+    let mut scorer = Scorer::new(bundle, &args.engine, true, args.peer.as_deref())?;
+    let pipeline = scorer.pipeline.clone();
+    let options = Options { kind: pipeline.kind(), ..Options::default() };
+    let set = Arc::new(Dataset::open(&args.data, &options).map_err(Failure::input)?);
     let order = set.of(Split::Test);
     if order.is_empty() {
         return Err(Failure::input(format!("{} has no test samples", set.path.display()))
@@ -45,11 +51,6 @@ pub fn run(args: &Eval) -> Done {
     if let Some(folder) = &args.maps {
         std::fs::create_dir_all(folder).map_err(|e| Failure::file("create", folder, e))?;
     }
-    let facts = facts(&bundle, args);
-    let detector = bundle.card.detector.clone();
-    let calibrated = bundle.card.calibration.as_ref().map(super::calibrate::lines);
-    let mut scorer = Scorer::new(bundle, &args.engine, true, args.peer.as_deref())?;
-    let steps = scorer.steps.clone();
     let mut classes: Vec<Gathered> = Vec::new();
     let (mut rows, mut taken) = (Vec::new(), BTreeSet::new());
     let mut measured = Vec::new();
@@ -60,26 +61,21 @@ pub fn run(args: &Eval) -> Done {
             classes.push(Gathered::new(&t.sample.class));
         }
         rows.push(row(&t, &boundaries));
-        let map = t.scored.map.as_ref().map(|(height, width, values)| OwnMap {
-            height: *height,
-            width: *width,
-            values: values.clone(),
-            over: covered(t.size, &steps),
-        });
-        if let (Some(folder), Some(map)) = (&args.maps, &map) {
+        if let (Some(folder), Some(map)) = (&args.maps, &t.map) {
             draw(folder, &t, map, &boundaries, &mut taken)?;
         }
         match classes.last_mut() {
-            Some(class) => class.add(&t, map, args.report.is_some()),
+            Some(class) => class.add(&t, args.report.is_some()),
             None => Ok(()),
         }
     })?;
     measured.extend(classes.last_mut().map(|c| c.measure(args)).transpose()?);
-    let notes = notes(args, &classes, calibrated.as_deref(), broken.len());
+    let notes = notes(args, pipeline.kind(), &classes, calibrated.as_deref(), broken.len());
     let made: Vec<Class> = classes.iter().zip(measured).map(|(c, m)| c.class(m, &boundaries)).collect();
     let data = name_of(&set.path);
-    out(&table(&made, Look::stdout()));
-    let mut report = Report { detector, data, facts, notes, warnings, limit: args.limit, classes: made };
+    out(&table(&made, pipeline.kind(), Look::stdout()));
+    let mut report =
+        Report { detector, data, facts, notes, warnings, of: pipeline.kind(), limit: args.limit, classes: made };
     if let Some(path) = &args.json {
         let text = format!("{:#}\n", json_of(&report, &boundaries, &rows));
         uad_runtime::whole::write(path, text.as_bytes()).map_err(|e| Failure::file("write", path, e))?;
@@ -87,7 +83,7 @@ pub fn run(args: &Eval) -> Done {
     }
     if let Some(path) = &args.report {
         for (class, gathered) in report.classes.iter_mut().zip(&mut classes) {
-            class.cases = gathered.cases(&set)?;
+            class.cases = gathered.cases(&set, &pipeline, &boundaries)?;
         }
         let text = report::page(&report).map_err(Failure::Fault)?;
         uad_runtime::whole::write(path, text.as_bytes()).map_err(|e| Failure::file("write", path, e))?;
@@ -113,16 +109,19 @@ fn facts(bundle: &Bundle, args: &Eval) -> Vec<(String, String)> {
     facts
 }
 
-fn notes(args: &Eval, classes: &[Gathered], calibrated: Option<&[String]>, broken: usize) -> Vec<String> {
+fn notes(args: &Eval, kind: Kind, classes: &[Gathered], calibrated: Option<&[String]>, broken: usize) -> Vec<String> {
     let sum = |f: fn(&Gathered) -> usize| classes.iter().map(f).sum::<usize>();
     let mut notes = vec![
         "AUROC, average precision and the best F1 count equal scores as one step, as scikit-learn does; the mean is that of \
          the classes."
             .to_owned(),
         format!(
-            "Pixels are compared at the size of the detector's map; masks went through the same resizing and cropping as the \
-             images, with the nearest pixel. AUPRO averages the overlap over 8-connected regions, integrates over all distinct \
+            "{}s are compared at the size of the detector's map; masks went through the same resizing and cropping as the \
+             {}s, with the nearest {}. AUPRO averages the overlap over 8-connected regions, integrates over all distinct \
              thresholds up to a false positive rate of {} and divides by it.",
+            capital(kind.place()),
+            kind.noun(),
+            kind.place(),
             args.limit
         ),
     ];
@@ -135,7 +134,7 @@ fn notes(args: &Eval, classes: &[Gathered], calibrated: Option<&[String]>, broke
     }
     for (n, what) in [
         (sum(|c| c.unlabelled), "without a label: scored, not measured"),
-        (sum(|c| c.unmasked), "anomalous without a mask: measured as samples, not as pixels"),
+        (sum(|c| c.unmasked), "anomalous without a mask: measured as samples, not place by place"),
         (broken, "that could not be read: left out"),
     ] {
         if n > 0 {
@@ -145,12 +144,19 @@ fn notes(args: &Eval, classes: &[Gathered], calibrated: Option<&[String]>, broke
     notes
 }
 
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}
+
 /// What is kept of a class while its samples come.
 struct Gathered {
     name: String,
     normal: Vec<f32>,
     anomalous: Vec<f32>,
     pixels: PixelMetrics,
+    /// Places are beside each other: a cloud's points are not, and have no regions.
+    beside: bool,
     range: (f32, f32),
     kept: Vec<Kept>,
     unlabelled: usize,
@@ -172,6 +178,7 @@ impl Gathered {
             normal: Vec::new(),
             anomalous: Vec::new(),
             pixels: PixelMetrics::default(),
+            beside: true,
             range: (f32::INFINITY, f32::NEG_INFINITY),
             kept: Vec::new(),
             unlabelled: 0,
@@ -179,14 +186,15 @@ impl Gathered {
         }
     }
 
-    fn add(&mut self, t: &Tested<'_>, map: Option<OwnMap>, keep: bool) -> Done {
+    fn add(&mut self, t: &Tested<'_>, keep: bool) -> Done {
         let path = t.sample.path.display();
         let Some(score) = t.scored.score else { return Err(Failure::input("the detector gives no scores")) };
         if score.is_nan() {
             return Err(Failure::input(format!("the score of {path} is not a number (NaN), so it has no rank")));
         }
-        if let Some(map) = &map {
+        if let Some(map) = &t.map {
             let (low, high) = map.map().range();
+            self.beside &= t.raw.has_neighbours();
             self.range = (self.range.0.min(low), self.range.1.max(high));
             let nan = |e| Failure::input(format!("the map of {path}: {e}"));
             match &t.mask {
@@ -206,7 +214,7 @@ impl Gathered {
             None => self.unlabelled += 1,
         }
         for why in reasons.iter().filter(|_| keep) {
-            self.keep(Kept { why: *why, n: t.n, score, map: None }, map.as_ref());
+            self.keep(Kept { why: *why, n: t.n, score, map: None }, t.map.as_ref());
         }
         Ok(())
     }
@@ -235,7 +243,10 @@ impl Gathered {
         let pixels = std::mem::take(&mut self.pixels);
         let threads = args.engine.threads.map_or_else(default_threads, usize::from);
         let pixels = if pixels.pixels() > 0 { Some(pixels.measure(args.limit, threads).map_err(fault)?) } else { None };
-        Ok((sample, pixels.filter(|p| p.anomalous > 0)))
+        let beside = self.beside;
+        let regions =
+            |p: Measured| if beside { p } else { Measured { aupro: None, regions: 0, pro: Default::default(), ..p } };
+        Ok((sample, pixels.filter(|p| p.anomalous > 0).map(regions)))
     }
 
     fn class(&self, (samples, pixels): (Measured, Option<Measured>), boundaries: &Boundaries) -> Class {
@@ -246,22 +257,21 @@ impl Gathered {
             normal: self.normal.clone(),
             anomalous: self.anomalous.clone(),
             boundary: boundaries.sample,
-            map_boundary: boundaries.map,
-            range: boundaries.range().unwrap_or(self.range),
             cases: Vec::new(),
         }
     }
 
     /// The samples worth looking at, with their pictures.
-    fn cases(&mut self, set: &Dataset) -> Done<Vec<Case>> {
+    fn cases(&mut self, set: &Dataset, pipeline: &Pipeline, boundaries: &Boundaries) -> Done<Vec<Case>> {
+        let look = boundaries.look(boundaries.range().unwrap_or(self.range));
         let mut cases = Vec::new();
         for k in std::mem::take(&mut self.kept) {
             let sample = &set.samples[k.n];
-            let picture = image::read(&sample.path).map_err(Failure::input)?;
-            let mask = sample.mask.as_ref().map(|m| Mask::read(m)).transpose().map_err(Failure::input)?;
-            let mask = mask.map(|m| m.values.iter().map(|v| *v != 0).collect());
+            let raw = pipeline.read(&sample.path).map_err(Failure::input)?;
+            let mask = sample.mask.as_ref().map(|m| pipeline.truth(&raw, m)).transpose().map_err(Failure::input)?;
+            let panels = show::panels(&raw, k.map.as_ref(), mask.as_ref(), &look);
             let (name, kind) = (sample.name.clone(), sample.kind.clone());
-            cases.push(Case { why: k.why, name, kind, score: k.score, picture, map: k.map, mask });
+            cases.push(Case { why: k.why, name, kind, score: k.score, panels });
         }
         let key = |c: &Case| if c.why == Why::Missed { c.score } else { -c.score };
         cases.sort_by(|a, b| key(a).total_cmp(&key(b)));
@@ -281,19 +291,11 @@ fn row(t: &Tested<'_>, boundaries: &Boundaries) -> Value {
 }
 
 fn draw(folder: &Path, t: &Tested<'_>, map: &OwnMap, boundaries: &Boundaries, taken: &mut BTreeSet<String>) -> Done {
-    let picture = image::read(&t.sample.path).map_err(Failure::input)?;
     // `test/crack/000.png` becomes `test_crack_000`, with its class where there are several.
     let name = picture_name(Path::new(&t.sample.name.replace('/', "_")), taken);
-    let file = folder.join(format!("{name}.png"));
-    let range = boundaries.range().unwrap_or_else(|| map.map().range());
-    heatmap::write_png(&heatmap::overlay(&picture, &map.map(), range), &file)
-        .map_err(|e| Failure::file("write", &file, e))?;
-    if let Some(boundary) = boundaries.map {
-        let file = folder.join(format!("{name}_mask.png"));
-        let mask = heatmap::mask(picture.dimensions(), &map.map(), |v| boundary.anomalous(v));
-        heatmap::write_png(&mask, &file).map_err(|e| Failure::file("write", &file, e))?;
-    }
-    Ok(())
+    let look = boundaries.look(boundaries.range().unwrap_or_else(|| map.map().range()));
+    let written = show::write(t.raw, map, &look, |end| folder.join(format!("{name}{end}")));
+    written.map(drop).map_err(|(file, e)| Failure::file("write", &file, e))
 }
 
 /// Metrics of a class in the order of the table.
@@ -311,7 +313,7 @@ fn means(classes: &[Class]) -> [Option<f64>; 7] {
 }
 
 /// The table for the terminal.
-fn table(classes: &[Class], look: Look) -> String {
+fn table(classes: &[Class], kind: Kind, look: Look) -> String {
     let widest = classes.iter().map(|c| c.name.chars().count()).chain([5]).max().unwrap_or(5).min(32);
     let judged = classes.iter().any(|c| c.judged().is_some());
     let cells = |values: [Option<f64>; 7]| -> String {
@@ -321,7 +323,7 @@ fn table(classes: &[Class], look: Look) -> String {
         format!("{}  {}", part(samples), part(pixels))
     };
     let head = |names: &[&str]| names.iter().map(|n| format!("{n:>8}")).collect::<String>();
-    let mut text = look.dim(&format!("{:widest$}  {:>11}  {:>24}  {:>32}\n", "", "samples", "image", "pixel"));
+    let mut text = look.dim(&format!("{:widest$}  {:>11}  {:>24}  {:>32}\n", "", "samples", kind.noun(), kind.place()));
     let tail = if judged { "  found, false alarms" } else { "" };
     text += &look.bold(&format!(
         "{:widest$}  {:>5} {:>5}  {}  {}{tail}\n",

@@ -93,7 +93,7 @@ fn text_of(bundle: &Bundle, stored: &[Stored]) {
     }
     let inputs = card.inputs.iter().map(|i| {
         let step = |s: &uad_runtime::bundle::v1::Step| {
-            let args: Vec<String> = s.args.iter().map(i64::to_string).collect();
+            let args: Vec<String> = s.args.iter().map(ToString::to_string).collect();
             format!(" |> {}({})", s.name, args.join(", "))
         };
         let steps: String = i.steps.iter().map(step).collect();

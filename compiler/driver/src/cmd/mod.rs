@@ -19,6 +19,7 @@ mod inspect;
 mod learned;
 mod new;
 mod run;
+mod synth;
 mod train;
 mod verify;
 
@@ -35,6 +36,7 @@ pub fn run(command: Command) -> Done {
         Command::Build(a) => build::run(&a),
         Command::Emit(a) => emit::run(&a),
         Command::Run(a) => run::run(&a),
+        Command::Synth(a) => synth::run(&a),
         Command::Train(a) => train::run(&a),
         Command::Calibrate(a) => calibrate::run(&a),
         Command::Eval(a) => eval::run(&a),

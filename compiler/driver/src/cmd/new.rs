@@ -10,7 +10,7 @@ use uad_compiler::library::SPECS;
 
 use uad_runtime::data::procedural::{self, Recipe};
 
-use crate::args::New;
+use crate::args::{Drawn, New};
 use crate::failure::{Done, Failure};
 use crate::progress::Progress;
 use crate::terminal::{Look, count, err};
@@ -27,11 +27,15 @@ pub fn run(args: &New) -> Done {
 fn data(args: &New, folder: &Path) -> Done {
     let recipe = Recipe { classes: args.classes, size: args.size, train: args.train, test: args.test, seed: args.seed };
     let progress = Progress::new(recipe.pictures() as usize, "drawing");
-    let written = procedural::write(folder, &recipe, || progress.advance(1));
+    let written = match args.of {
+        Drawn::Surfaces => procedural::write(folder, &recipe, || progress.advance(1)),
+        Drawn::Clouds => procedural::write_clouds(folder, &recipe, || progress.advance(1)),
+    };
     progress.finish();
     written.map_err(Failure::input)?;
     let look = Look::stderr();
-    let (all, classes) = (count(recipe.pictures() as usize, "picture"), recipe.classes);
+    let (all, classes) =
+        (count(recipe.pictures() as usize, if args.of == Drawn::Clouds { "cloud" } else { "picture" }), recipe.classes);
     let of = if classes == 1 { "class" } else { "classes" };
     err(&format!("{} {all} of {classes} {of} in {}\n", look.bold("wrote"), folder.display()));
     Ok(())

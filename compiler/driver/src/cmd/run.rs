@@ -1,9 +1,9 @@
-//! `uadc run`: scores of images, or of tensors.
+//! `uadc run`: scores of samples, or of tensors.
 //!
-//! In: a bundle; images, folders of them, or a file of tensors. Out: one line (or JSON object) per image, heat maps, masks, a file of
-//! tensors. Invariants: a broken image is named, the others are scored, and the exit code is 1; heat maps of one run share one
+//! In: a bundle; images, signals, folders of them, or a file of tensors. Out: one line (or JSON object) per sample, heat maps, masks, a file of
+//! tensors. Invariants: a broken file is named, the others are scored, and the exit code is 1; heat maps of one run share one
 //! range of colours; heat maps and masks have the size of the image; with a calibration, `pred_score` is normalised (0.5 is the
-//! boundary) and `score` is what the detector gave. Imports: engine, progress, scorer; bundles, calibration, images, heat maps.
+//! boundary) and `score` is what the detector gave. Imports: engine, progress, scorer; bundles, calibration, data, what is shown of samples.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use uad_runtime::bundle::{Bundle, v1};
 use uad_runtime::calibrate::{Boundary, Change};
-use uad_runtime::data::covered::covered;
-use uad_runtime::data::image::{RgbImage, read};
-use uad_runtime::data::{files, pipeline};
-use uad_runtime::heatmap::{self, OwnMap, overlay, write_png};
+use uad_runtime::data::kind::{Raw, Value as Sample};
+use uad_runtime::data::{ReadError, files};
+use uad_runtime::heatmap::OwnMap;
+use uad_runtime::show;
 use uad_runtime::tensors::{self, TensorFile};
 
 use crate::args::{Judge, Run};
@@ -35,10 +35,11 @@ pub fn run(args: &Run) -> Done {
         return run_tensors(args, bundle, input, output);
     }
     if args.inputs.is_empty() {
-        return Err(Failure::Usage("name images, folders of images, or --tensors FILE".to_owned()));
+        return Err(Failure::Usage("name files, folders of them, or --tensors FILE".to_owned()));
     }
-    let paths = files::images(&args.inputs).map_err(Failure::input)?;
-    Runner::new(args, bundle)?.all(args, &paths)
+    let runner = Runner::new(args, bundle)?;
+    let paths = files::of(runner.scorer.pipeline.kind(), &args.inputs).map_err(Failure::input)?;
+    runner.all(args, &paths)
 }
 
 fn run_tensors(args: &Run, bundle: Bundle, input: &Path, output: &Path) -> Done {
@@ -82,18 +83,23 @@ impl Boundaries {
         Ok(Boundaries { sample, map: of(&calibration.map, judge.map_threshold.map(Change::To).or(rate))? })
     }
 
+    /// How values of maps are shown.
+    pub fn look(&self, range: (f32, f32)) -> show::Look {
+        show::Look { range, threshold: self.map.map(|b| b.threshold) }
+    }
+
     /// The range of colours in which the threshold lies in the middle.
     pub fn range(&self) -> Option<(f32, f32)> {
         self.map.map(|b| (b.threshold - b.span, b.threshold + b.span))
     }
 }
 
-/// What is known of a scored image.
+/// What is known of a scored sample.
 struct Known {
     path: PathBuf,
     score: Option<f32>,
     extra: Vec<(String, f32)>,
-    heat: Option<(RgbImage, OwnMap)>,
+    heat: Option<(Raw, OwnMap)>,
 }
 
 struct Runner {
@@ -133,14 +139,17 @@ impl Runner {
         self.widest = paths.iter().map(|p| p.display().to_string().chars().count()).max().unwrap_or(0).min(60);
         let mut broken = 0;
         for batch in paths.chunks(usize::from(args.batch)) {
-            let mut samples: Vec<(PathBuf, RgbImage, RgbImage)> = Vec::new();
+            let mut samples: Vec<(PathBuf, Raw, Sample)> = Vec::new();
+            let pipeline = &self.scorer.pipeline;
+            let ready = |path: &Path| {
+                let raw = pipeline.read(path)?;
+                let value = pipeline.prepare(&raw, path)?;
+                Ok((path.to_owned(), raw, value))
+            };
             for path in batch {
-                match read(path) {
-                    Ok(picture) => {
-                        let ready = pipeline::prepare(&picture, &self.scorer.steps);
-                        samples.push((path.clone(), picture, ready));
-                    }
-                    Err(e) => {
+                match ready(path) {
+                    Ok(sample) => samples.push(sample),
+                    Err::<_, ReadError>(e) => {
                         broken += 1;
                         progress.suspend(|| Failure::input(e.to_string()).say(false));
                         if self.json {
@@ -163,15 +172,12 @@ impl Runner {
         if broken > 0 { Err(Failure::Reported) } else { Ok(()) }
     }
 
-    fn score(&mut self, samples: Vec<(PathBuf, RgbImage, RgbImage)>, progress: &Progress) -> Done {
-        let ready: Vec<(&RgbImage, i32, Option<&str>)> = samples.iter().map(|s| (&s.2, 0, None)).collect();
+    fn score(&mut self, samples: Vec<(PathBuf, Raw, Sample)>, progress: &Progress) -> Done {
+        let ready: Vec<(&Sample, i32, Option<&str>)> = samples.iter().map(|s| (&s.2, 0, None)).collect();
         let found = self.scorer.score(&ready)?;
-        for ((path, picture, _), scored) in samples.into_iter().zip(found) {
+        for ((path, raw, _), scored) in samples.into_iter().zip(found) {
             let map = scored.map.filter(|_| self.out.is_some());
-            let heat = map.map(|(height, width, values)| {
-                let over = covered((picture.height(), picture.width()), &self.scorer.steps);
-                (picture, OwnMap { height, width, values, over })
-            });
+            let heat = map.map(|m| self.scorer.pipeline.placed(&raw, m)).map(|m| (raw, m));
             self.waiting.push_back(Known { path, score: scored.score, extra: scored.extra, heat });
         }
         let wait = self.out.is_some() && self.range.is_none() && self.waiting.len() < WAITING;
@@ -195,7 +201,7 @@ impl Runner {
         Ok(())
     }
 
-    /// What is said of an image; draws its pictures.
+    /// What is said of a sample; draws its pictures.
     fn line(&mut self, known: &Known) -> Done<Value> {
         let mut fields = serde_json::Map::new();
         fields.insert("path".to_owned(), json!(known.path));
@@ -213,20 +219,17 @@ impl Runner {
         for (name, v) in &known.extra {
             fields.insert(name.clone(), json!(v));
         }
-        let (Some((picture, heat)), Some(folder)) = (&known.heat, &self.out) else { return Ok(Value::Object(fields)) };
-        let (map, name) = (heat.map(), picture_name(&known.path, &mut self.taken));
-        let file = folder.join(format!("{name}.png"));
-        let drawn = overlay(picture, &map, self.range.unwrap_or((0.0, 1.0)));
-        write_png(&drawn, &file).map_err(|e| Failure::file("write", &file, e))?;
-        fields.insert("anomaly_map".to_owned(), json!(file));
+        let (Some((raw, map)), Some(folder)) = (&known.heat, &self.out) else { return Ok(Value::Object(fields)) };
+        let name = picture_name(&known.path, &mut self.taken);
+        let look = self.boundaries.look(self.range.unwrap_or((0.0, 1.0)));
+        let written = show::write(raw, map, &look, |end| folder.join(format!("{name}{end}")));
+        for (field, file) in written.map_err(|(file, e)| Failure::file("write", &file, e))? {
+            fields.insert(field.to_owned(), json!(file));
+        }
         if let Some(boundary) = self.boundaries.map {
-            let file = folder.join(format!("{name}_mask.png"));
-            let mask = heatmap::mask(picture.dimensions(), &map, |v| boundary.anomalous(v));
-            write_png(&mask, &file).map_err(|e| Failure::file("write", &file, e))?;
-            fields.insert("pred_mask".to_owned(), json!(file));
             fields.insert("map_threshold".to_owned(), json!(boundary.threshold));
         }
-        let (lo, hi) = map.range();
+        let (lo, hi) = map.map().range();
         fields.insert("map_range".to_owned(), json!([lo, hi]));
         Ok(Value::Object(fields))
     }

@@ -2,7 +2,7 @@
 //!
 //! In: a spec with foreign weights, or a bundle; a data set. Out: a bundle whose stages are marked as done, with what was learned
 //! from; a folder with checkpoints, features and a log. Invariants: the bundle is written whole or not at all, and the checkpoint
-//! stays until it is; a stopped run says how to go on; a broken image is named before anything is learned.
+//! stays until it is; a stopped run says how to go on; a broken file is named before anything is learned.
 //! Imports: build, compiled, engine, peers, training; data sets, the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,8 @@ use uad_compiler::model::StageInfo;
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::{Dim, Plan, Verified};
 use uad_runtime::bundle::{Bundle, v1};
+use uad_runtime::data::kind::Kind;
 use uad_runtime::data::load::{Samples, Source, Take, check};
-use uad_runtime::data::pipeline;
 use uad_runtime::data::set::{Dataset, Options, Split};
 use uad_runtime::learn::{self, Job, Keep, Length, Outcome, Plans, Prepared, Report, Stage, Trouble};
 
@@ -32,7 +32,7 @@ use crate::terminal::{Look, bytes, count, err};
 use crate::training::{Teller, duration};
 use crate::weights::{self, Tensors};
 
-/// Prepared images are kept in memory up to this many bytes.
+/// Prepared samples are kept in memory up to this many bytes.
 const KEPT: usize = 512 << 20;
 
 /// Runs it.
@@ -47,8 +47,9 @@ pub fn run(args: &Train) -> Done {
         return Err(Failure::input(format!("`{}` {what}", subject.compiled.model.name)));
     }
     let stages = left.iter().map(|s| stage(s, args)).collect::<Done<Vec<Stage>>>()?;
-    let set = open_data(args, &stages)?;
     let takes = takes(&subject.compiled)?;
+    let kind = kind(&takes)?;
+    let set = open_data(args, &stages, kind)?;
     let threads = args.threads.map_or_else(default_threads, usize::from);
     let samples = Arc::new(Samples::new(Arc::new(set), takes, KEPT));
     let (digests, broken) = read_all(args, &samples, &stages, threads)?;
@@ -75,7 +76,7 @@ pub fn run(args: &Train) -> Done {
         loaders: threads,
         stop: stop.clone(),
     };
-    let mut teller = Teller::new(job.stages.len());
+    let mut teller = Teller::new(job.stages.len(), kind.noun());
     let ended = learn::run(&job, subject.values.clone(), &mut Compiling(&subject.compiled, args.seed), &mut |e| {
         teller.hear(&e)
     });
@@ -213,6 +214,7 @@ fn stage(info: &StageInfo, args: &Train) -> Done<Stage> {
         skip: positive(s.skip),
         patience: s.patience.map(positive),
         keep,
+        watch: info.watch.clone(),
         trains,
     })
 }
@@ -221,12 +223,13 @@ fn splits(stages: &[Stage]) -> BTreeSet<Split> {
     stages.iter().flat_map(|s| [s.data].into_iter().chain(s.keep.as_ref().map(|k| k.on))).collect()
 }
 
-fn open_data(args: &Train, stages: &[Stage]) -> Done<Dataset> {
+fn open_data(args: &Train, stages: &[Stage], kind: Kind) -> Done<Dataset> {
     let used = splits(stages);
     let usual = |split: Split| if used.contains(&split) { 0.1 } else { 0.0 };
     let options = Options {
         validation: args.validation.unwrap_or_else(|| usual(Split::Validation)),
         calibration: usual(Split::Calibration),
+        kind,
     };
     let set = Dataset::open(&args.data, &options).map_err(Failure::input)?;
     let look = Look::stderr();
@@ -250,21 +253,21 @@ fn takes(compiled: &Compiled) -> Done<Vec<Take>> {
     let mut takes = Vec::new();
     for input in compiled.model.inputs.iter().filter(|i| read(&i.name)) {
         let source = match input.source.as_str() {
-            "rgb" => {
-                let steps = input.pipeline.iter().map(build::step);
-                let steps = steps.map(|s| pipeline::Step::new(&s.name, &s.args)).collect::<Result<Vec<_>, String>>();
-                Source::Image(steps.map_err(Failure::input)?)
-            }
             "class" => Source::Class,
             "peer" => {
-                let steps = input.pipeline.iter().map(build::step);
-                let steps = steps.map(|s| pipeline::Step::new(&s.name, &s.args)).collect::<Result<Vec<_>, String>>();
+                // It is what an input of pictures is for another sample.
+                let steps: Vec<_> = input.pipeline.iter().map(build::step).collect();
+                let pipeline = Kind::Image.pipeline(steps.iter().map(v1::Step::call)).map_err(Failure::input)?;
                 let same_class = input.peer.as_ref().is_some_and(|p| p.same_class);
-                Source::Peer { steps: steps.map_err(Failure::input)?, same_class }
+                Source::Peer { pipeline, same_class }
             }
             other => {
-                let text = format!("the input `{}` comes from `{other}`; this version trains on images", input.name);
-                return Err(Failure::input(text));
+                let Some(kind) = Kind::of(other) else {
+                    let text = format!("the input `{}` comes from `{other}`; this version trains on files", input.name);
+                    return Err(Failure::input(text));
+                };
+                let steps: Vec<_> = input.pipeline.iter().map(build::step).collect();
+                Source::File(kind.pipeline(steps.iter().map(|s| s.call())).map_err(Failure::input)?)
             }
         };
         takes.push(Take { input: input.name.clone(), source });
@@ -272,7 +275,23 @@ fn takes(compiled: &Compiled) -> Done<Vec<Take>> {
     Ok(takes)
 }
 
-/// Reads every image that a stage uses: their digests, and which cannot be used.
+/// Of what kind the samples are.
+fn kind(takes: &[Take]) -> Done<Kind> {
+    let kinds = takes.iter().filter_map(|t| match &t.source {
+        Source::File(pipeline) | Source::Peer { pipeline, .. } => Some(pipeline.kind()),
+        Source::Class => None,
+    });
+    let kinds: BTreeSet<Kind> = kinds.collect();
+    match kinds.len() {
+        0 | 1 => Ok(kinds.first().copied().unwrap_or_default()),
+        _ => {
+            let told: Vec<String> = kinds.iter().map(|k| format!("`{}`", k.source())).collect();
+            Err(Failure::input(format!("the inputs come from {}; a data set is of one kind", told.join(" and "))))
+        }
+    }
+}
+
+/// Reads every sample that a stage uses: their digests, and which cannot be used.
 fn read_all(
     args: &Train,
     samples: &Arc<Samples>,
@@ -305,7 +324,7 @@ fn read_all(
         err(&format!("{}: and {} more\n", look.paint(color, word), wrong.len() - 12));
     }
     if !args.skip_broken {
-        let text = format!("{} of {} cannot be read", wrong.len(), count(used.len(), "image"));
+        let text = format!("{} of {} cannot be read", wrong.len(), count(used.len(), samples.set().kind.noun()));
         return Err(Failure::input(text).help("repair or remove them, or leave them out with --skip-broken"));
     }
     let mut broken: Vec<usize> = wrong.into_iter().map(|w| w.0).collect();

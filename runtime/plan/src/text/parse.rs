@@ -14,8 +14,8 @@ use crate::dtype::DType;
 use crate::extent::row_major;
 use crate::plan::*;
 
-/// Elements of all constants.
-const MOST_ELEMENTS: usize = 1 << 26;
+/// Elements of all constants: a short text may stand for many.
+const MOST_ELEMENTS: usize = 1 << 24;
 
 /// Where a text is not a plan, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +145,7 @@ impl Parser<'_> {
         Ok(Buffer { name, kind, dtype, shape, strides })
     }
 
+    /// Whether they fill their shape is for the verifier; what they may fill is bounded here.
     fn values(&mut self, dtype: DType) -> Out<Vec<f64>> {
         self.need("=")?;
         let mut out = Vec::new();
@@ -156,6 +157,7 @@ impl Parser<'_> {
                 let n = self.number()?;
                 count = n.parse::<usize>().map_err(|_| format!("`{n}` is no count"))?;
             }
+            // Before a run is written out.
             self.elements = self.elements.saturating_add(count);
             if self.elements > MOST_ELEMENTS {
                 return Err(format!("the constants of the plan have more than {MOST_ELEMENTS} elements"));

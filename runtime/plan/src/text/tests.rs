@@ -84,8 +84,12 @@ fn nesting_and_sizes_are_bounded() {
     assert!(dim(&"(".repeat(100_000)).unwrap_err().message.contains("deep"));
     assert!(dim(&vec!["floor(a + b, 7)"; 2000].join("*")).unwrap_err().message.contains("factors"));
     assert!(dim(&vec!["(a + b + c + d)"; 40].join("*")).unwrap_err().message.contains("factors"));
-    let huge = parse("uadp 1 plan \"x\" entry e() { const %t f32[1] = 0*99999999999 }");
-    assert!(huge.unwrap_err().message.contains("elements"));
+    let constant =
+        |c: &str| parse(&format!("uadp 1 plan \"x\" entry e() {{ const %t f32[{c} }}")).map_err(|e| e.message);
+    assert!(constant("2, 3] = 0*4, 1, 2").is_ok());
+    for huge in ["1] = 0*99999999999", "n] = 1, 0*18446744073709551615", "99999999999] = 0*99999999999"] {
+        assert!(constant(huge).unwrap_err().contains("constants of the plan"));
+    }
     let deep = format!("uadp 1 plan \"x\" entry e() {{ kernels {{ {}", "loop [] count 1 \"\" {".repeat(1000));
     assert!(parse(&deep).unwrap_err().message.contains("deep"));
 }
@@ -98,6 +102,7 @@ fn numbers_are_exact() {
     for b in &mut plan.entries[0].buffers {
         if let crate::BufferKind::Const(v) = &mut b.kind {
             v.clone_from(&values);
+            b.shape = vec![crate::Dim::int(values.len() as i64)];
         }
     }
     let again = parse(&plan.to_string()).unwrap();

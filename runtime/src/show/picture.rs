@@ -1,34 +1,56 @@
-//! Pictures of a report: the sample, its truth, its heat map, both together.
+//! What was found in a picture: the picture, its truth, its heat map, both together.
 //!
-//! In: an image, its mask, its map. Out: data URIs of JPEGs. Invariants: a picture has at most [`WIDEST`] pixels on a side; outlines are one
-//! pixel of the small picture wide, light on dark, so that they show on any ground. Imports: heat maps.
+//! In: an image, its mask, its map. Out: pictures, and files of them. Invariants: a panel has at most [`WIDEST`] pixels on a side; outlines are one
+//! pixel of the small picture wide, light on dark, so that they show on any ground.
+//! Imports: heat maps.
 
-use base64::Engine;
-use image::codecs::jpeg::JpegEncoder;
+use std::path::PathBuf;
+
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
-use crate::heatmap::{self, Map};
+use super::{Drawing, Failed, Look, Panel, Written};
+use crate::data::mask::Mask;
+use crate::heatmap::{self, Map, OwnMap, write_png};
 
 /// The longer side of a picture: twice the pixels of its place on a page, for fine screens.
 const WIDEST: u32 = 288;
-const QUALITY: u8 = 84;
 
 /// Outline of what is truly anomalous.
 const TRUE: Rgb<u8> = Rgb([64, 255, 128]);
 /// Outline of what is found.
 const FOUND: Rgb<u8> = Rgb([255, 255, 255]);
 
-/// A picture that stands in the page itself.
-pub fn uri(picture: &RgbImage) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
-    picture.write_with_encoder(encoder).map_err(|e| format!("cannot encode a picture: {e}"))?;
-    Ok(format!("data:image/jpeg;base64,{}", base64::engine::general_purpose::STANDARD.encode(bytes)))
+/// Panels of a report.
+pub fn panels(picture: &RgbImage, map: Option<&OwnMap>, mask: Option<&Mask>, look: &Look) -> Vec<Panel> {
+    let small = small(picture);
+    let mut panels: Vec<Panel> = vec![("input", Drawing::Picture(small.clone()))];
+    panels.extend(mask.map(|m| ("truth", Drawing::Picture(truth(&small, m)))));
+    if let Some(map) = map.map(OwnMap::map) {
+        let heat = heatmap::colours(small.dimensions(), &map, look.range);
+        panels.push(("heat map", Drawing::Picture(heat)));
+        panels.push(("overlay", Drawing::Picture(overlay(&small, &map, look.range, look.threshold))));
+    }
+    panels
+}
+
+/// Writes `STEM.png`, the heat map over the picture, and `STEM_mask.png`, what lies above the threshold.
+pub fn write(picture: &RgbImage, map: &OwnMap, look: &Look, to: impl Fn(&str) -> PathBuf) -> Result<Written, Failed> {
+    let map = map.map();
+    let file = to(".png");
+    write_png(&heatmap::overlay(picture, &map, look.range), &file).map_err(|e| (file.clone(), e))?;
+    let mut written = vec![("anomaly_map", file)];
+    if let Some(threshold) = look.threshold {
+        let file = to("_mask.png");
+        let mask = heatmap::mask(picture.dimensions(), &map, |v| v > threshold);
+        write_png(&mask, &file).map_err(|e| (file.clone(), e))?;
+        written.push(("pred_mask", file));
+    }
+    Ok(written)
 }
 
 /// The image at the size of the page.
-pub fn small(picture: &RgbImage) -> RgbImage {
+fn small(picture: &RgbImage) -> RgbImage {
     let (w, h) = picture.dimensions();
     let longer = w.max(h).max(1);
     if longer <= WIDEST {
@@ -38,24 +60,18 @@ pub fn small(picture: &RgbImage) -> RgbImage {
     imageops::resize(picture, to(w), to(h), FilterType::Triangle)
 }
 
-/// The image with an outline around what is truly anomalous. `mask` has the size of `full`, which `picture` shows.
-pub fn truth(picture: &RgbImage, mask: &[bool], full: (u32, u32)) -> RgbImage {
+/// The image with an outline around what is truly anomalous. The mask lies over all of it.
+fn truth(picture: &RgbImage, mask: &Mask) -> RgbImage {
     let (w, h) = picture.dimensions();
     let at = |x: u32, y: u32| {
-        let place =
-            |v: u32, of: u32, to: u32| (u64::from(2 * v + 1) * u64::from(to) / u64::from(2 * of.max(1))) as usize;
-        mask.get(place(y, h, full.1) * full.0 as usize + place(x, w, full.0)).copied().unwrap_or(false)
+        let place = |v: u32, of: u32, to: usize| (u64::from(2 * v + 1) * to as u64 / u64::from(2 * of.max(1))) as usize;
+        mask.values.get(place(y, h, mask.height) * mask.width + place(x, w, mask.width)).is_some_and(|v| *v != 0)
     };
     outlined(picture.clone(), at, TRUE, 0.25)
 }
 
-/// The map alone.
-pub fn heat(size: (u32, u32), map: &Map<'_>, range: (f32, f32)) -> RgbImage {
-    heatmap::colours(size, map, range)
-}
-
 /// The image under its map, with an outline around what lies above the threshold.
-pub fn overlay(picture: &RgbImage, map: &Map<'_>, range: (f32, f32), threshold: Option<f32>) -> RgbImage {
+fn overlay(picture: &RgbImage, map: &Map<'_>, range: (f32, f32), threshold: Option<f32>) -> RgbImage {
     let drawn = heatmap::overlay(picture, map, range);
     let Some(threshold) = threshold else { return drawn };
     let (w, h) = picture.dimensions();

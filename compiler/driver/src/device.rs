@@ -1,0 +1,165 @@
+//! Executors on the device that was asked for.
+//!
+//! In: bound entries, stored tensors, a device's name. Out: [`Ready`], which runs. Invariants: a CUDA device that is asked
+//! for and missing is an error that says what is missing; `auto` takes the processor then, and says so once.
+//! Imports: args, failure, terminal; kernels, runtime.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uad_kernels::cpu::program::KernelTime;
+use uad_kernels::cpu::{Isa, Pool};
+use uad_kernels::cuda::nvrtc;
+use uad_plan::Bound;
+use uad_plan::tensor::Tensor;
+use uad_runtime::device::cuda::CudaError;
+use uad_runtime::device::cuda::code::Sidecar;
+use uad_runtime::device::cuda::driver::Device;
+use uad_runtime::device::cuda::executor::CudaExecutor;
+use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
+
+use crate::args::DeviceName;
+use crate::failure::{Done, Failure};
+use crate::terminal::{Look, err};
+
+/// An executor, wherever it runs.
+pub enum Ready {
+    /// On the processor.
+    Cpu(Box<Executor>),
+    /// On a GPU.
+    Cuda(Box<CudaExecutor>),
+}
+
+/// Where entries run.
+enum Place {
+    Unknown,
+    Cpu,
+    Cuda(Arc<Device>),
+}
+
+/// The device that was asked for, opened at its first use.
+pub struct Chosen {
+    name: DeviceName,
+    place: Place,
+    code: Option<PathBuf>,
+    sidecar: Option<Sidecar>,
+}
+
+impl Chosen {
+    /// A device by name, and a file of compiled code for it.
+    pub fn new(name: DeviceName, code: Option<PathBuf>) -> Chosen {
+        Chosen { name, place: Place::Unknown, code, sidecar: None }
+    }
+
+    /// Is it the interpreter?
+    pub fn is_reference(&self) -> bool {
+        self.name == DeviceName::Reference
+    }
+
+    fn open(&mut self) -> Done {
+        if let Some(path) = self.code.take() {
+            self.sidecar = Some(Sidecar::open(&path).map_err(Failure::input)?);
+        }
+        if !matches!(self.place, Place::Unknown) {
+            return Ok(());
+        }
+        self.place = match self.name {
+            DeviceName::Cpu | DeviceName::Reference => Place::Cpu,
+            DeviceName::Cuda => Place::Cuda(Device::open().map_err(failure)?),
+            DeviceName::Auto => match Device::open() {
+                Ok(device) => Place::Cuda(device),
+                Err(e) => fall_back(&e),
+            },
+        };
+        Ok(())
+    }
+
+    /// An executor of an entry.
+    pub fn executor(&mut self, bound: Bound, stored: Arc<dyn StoredBytes>, pool: Arc<Pool>) -> Done<Ready> {
+        self.open()?;
+        if let Place::Cuda(device) = &self.place {
+            match CudaExecutor::new(bound.clone(), &*stored, device, self.sidecar.as_ref()) {
+                Ok(e) => return Ok(Ready::Cuda(Box::new(e))),
+                Err(e) if self.name == DeviceName::Auto => self.place = fall_back(&e),
+                Err(e) => return Err(failure(e)),
+            }
+        }
+        let made = Executor::new(bound, stored, pool, Isa::detect());
+        Ok(Ready::Cpu(Box::new(made.map_err(Failure::input)?)))
+    }
+}
+
+fn fall_back(why: &CudaError) -> Place {
+    err(&format!("{}: runs on the processor: {why}\n", Look::stderr().bold("note")));
+    Place::Cpu
+}
+
+fn failure(e: CudaError) -> Failure {
+    let said = Failure::input(e.to_string());
+    match e {
+        CudaError::NoCompiler(_) => said.help(nvrtc::HOW),
+        CudaError::NoMemory { .. } | CudaError::Lost(_) | CudaError::Other(_) => said,
+        _ => said.help(
+            "`--device cpu` runs on the processor, `--device auto` where it can; `uadc doctor` says what is here",
+        ),
+    }
+}
+
+impl Ready {
+    /// The entry as bound.
+    pub fn bound(&self) -> &Bound {
+        match self {
+            Ready::Cpu(e) => e.bound(),
+            Ready::Cuda(e) => e.bound(),
+        }
+    }
+
+    /// Sets an input.
+    pub fn set_input(&mut self, name: &str, value: &Tensor) -> Result<(), String> {
+        match self {
+            Ready::Cpu(e) => e.set_input(name, value),
+            Ready::Cuda(e) => e.set_input(name, value),
+        }
+    }
+
+    /// One call.
+    pub fn run(&mut self, draw: Draw) -> Done {
+        match self {
+            Ready::Cpu(e) => e.run(draw),
+            Ready::Cuda(e) => e.run(draw).map_err(failure)?,
+        }
+        Ok(())
+    }
+
+    /// An output of the last call.
+    pub fn output(&self, name: &str) -> Option<Tensor> {
+        match self {
+            Ready::Cpu(e) => e.output(name),
+            Ready::Cuda(e) => e.output(name),
+        }
+    }
+
+    /// Stored tensors as the entry has left them, of those that it writes.
+    pub fn written(&self) -> Done<Vec<(String, Tensor)>> {
+        match self {
+            Ready::Cpu(e) => Ok(e.written()),
+            Ready::Cuda(e) => e.written().map_err(failure),
+        }
+    }
+
+    /// Bytes of its buffers.
+    pub fn memory(&self) -> usize {
+        match self {
+            Ready::Cpu(e) => e.memory(),
+            Ready::Cuda(e) => e.memory(),
+        }
+    }
+
+    /// The time of every kernel in one call, on the processor.
+    pub fn profile(&mut self) -> Vec<KernelTime> {
+        match self {
+            Ready::Cpu(e) => e.profile(),
+            Ready::Cuda(_) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Machine code of programs: from a sidecar, from the user's cache, or compiled now.
+//!
+//! In: a program, an architecture. Out: a cubin. Invariants: code is found by a digest of the text, the architecture, the
+//! options and the version of the generator, so that code of another program cannot be taken for it; a bundle holds none;
+//! a file that cannot be written is no error. Imports: whole, `uad-kernels`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+use uad_kernels::cuda::Program;
+use uad_kernels::cuda::nvrtc::{Nvrtc, OPTIONS};
+
+use super::CudaError;
+use crate::whole;
+
+/// Changes when the same text needs other code around it.
+const GENERATION: u32 = 1;
+
+/// What stands for the code of a program on an architecture.
+pub fn key(program: &Program, arch: &str) -> String {
+    let mut hasher = Sha256::new();
+    for part in [&GENERATION.to_string(), arch, &OPTIONS.join(" "), &program.text()] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The folder of compiled code: `UAD_CACHE`, or the user's cache folder.
+pub fn folder() -> Option<PathBuf> {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    var("UAD_CACHE")
+        .or_else(|| var("XDG_CACHE_HOME").map(|p| p.join("uad")))
+        .or_else(|| var("LOCALAPPDATA").map(|p| p.join("uad")))
+        .or_else(|| var("HOME").map(|p| p.join(".cache/uad")))
+        .map(|p| p.join("cuda"))
+}
+
+/// Compiled code for machines without a compiler, beside a bundle.
+#[derive(Clone, Debug, Default)]
+pub struct Sidecar {
+    /// Cubins by key.
+    codes: BTreeMap<String, Vec<u8>>,
+}
+
+impl Sidecar {
+    /// The name of a bundle's sidecar.
+    pub fn path(bundle: &Path) -> PathBuf {
+        let mut name = bundle.file_name().unwrap_or_default().to_owned();
+        name.push(".cuda");
+        bundle.with_file_name(name)
+    }
+
+    /// Reads a file.
+    pub fn open(path: &Path) -> Result<Sidecar, String> {
+        let error = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        let bytes = std::fs::read(path).map_err(|e| error(&e))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| error(&e))?;
+        Ok(Sidecar { codes: tensors.iter().map(|(name, t)| (name.to_owned(), t.data().to_vec())).collect() })
+    }
+
+    /// Adds code.
+    pub fn insert(&mut self, key: String, cubin: Vec<u8>) {
+        self.codes.insert(key, cubin);
+    }
+
+    /// The code of a key.
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.codes.get(key).map(Vec::as_slice)
+    }
+
+    /// How many programs it has code for, counted by architecture.
+    pub fn len(&self) -> usize {
+        self.codes.len()
+    }
+
+    /// Has it no code?
+    pub fn is_empty(&self) -> bool {
+        self.codes.is_empty()
+    }
+
+    /// Writes a file.
+    pub fn write(&self, path: &Path) -> Result<(), String> {
+        let error = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        let mut views = Vec::with_capacity(self.codes.len());
+        for (key, code) in &self.codes {
+            views.push((key, TensorView::new(Dtype::U8, vec![code.len()], code).map_err(|e| error(&e))?));
+        }
+        let bytes = safetensors::serialize(views, None).map_err(|e| error(&e))?;
+        whole::write(path, &bytes).map_err(|e| error(&e))
+    }
+}
+
+/// The code of a program: from the sidecar, the cache or the compiler, in this order.
+pub fn find(program: &Program, arch: &str, sidecar: Option<&Sidecar>) -> Result<Vec<u8>, CudaError> {
+    let key = key(program, arch);
+    if let Some(code) = sidecar.and_then(|s| s.get(&key)) {
+        return Ok(code.to_vec());
+    }
+    let cached = folder().map(|f| f.join(format!("{key}.cubin")));
+    if let Some(code) = cached.as_ref().and_then(|p| std::fs::read(p).ok()).filter(|c| c.starts_with(b"\x7fELF")) {
+        return Ok(code);
+    }
+    let code = compile(program, arch).map_err(CudaError::NoCompiler)?;
+    if let Some(path) = cached {
+        // Without a cache it is compiled again next time.
+        let _ = path.parent().map(std::fs::create_dir_all);
+        let _ = whole::write(&path, &code);
+    }
+    Ok(code)
+}
+
+/// Compiles a program.
+pub fn compile(program: &Program, arch: &str) -> Result<Vec<u8>, String> {
+    Ok(Nvrtc::find()?.compile(&program.text(), arch)?.cubin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(workspace: usize) -> Program {
+        Program { functions: Vec::new(), setup: Vec::new(), kernels: Vec::new(), workspace }
+    }
+
+    #[test]
+    fn a_key_is_of_text_and_architecture() {
+        let key = |arch| key(&program(0), arch);
+        assert_eq!(key("sm_80").len(), 64);
+        assert_eq!(key("sm_80"), key("sm_80"));
+        assert_ne!(key("sm_80"), key("sm_90"));
+    }
+
+    #[test]
+    fn a_sidecar_gives_back_what_it_was_given() {
+        let folder = std::env::temp_dir().join(format!("uad-sidecar-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = Sidecar::path(&folder.join("a.uadx"));
+        assert!(path.ends_with("a.uadx.cuda"));
+        let mut s = Sidecar::default();
+        s.insert(key(&program(0), "sm_80"), b"\x7fELFcode".to_vec());
+        s.write(&path).unwrap();
+        let again = Sidecar::open(&path).unwrap();
+        assert_eq!(again.len(), 1);
+        // Found by its key alone, without cache and compiler.
+        assert_eq!(find(&program(0), "sm_80", Some(&again)).unwrap(), b"\x7fELFcode");
+        std::fs::write(&path, b"nothing").unwrap();
+        assert!(Sidecar::open(&path).is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
