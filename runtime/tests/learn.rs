@@ -93,18 +93,8 @@ entry all.finish(N) {
 }
 ";
 
-/// `v` goes a tenth of the way to the mean of a batch's first pixels, more slowly from step to step; the loss is the distance.
-const FOLLOW: &str = "\
-uadp 1
-plan \"t\"
-stored { weight v f32[] }
-entry follow(b) {
-  input %image f32[b, 3, 2, 2]
-  input %\"@step\" f32[]
-  stored %v f32[]
-  temp %m f32[]
-  output %loss f32[]
-  kernels {
+/// The mean of a batch's first pixels, and how far `v` is from it.
+const MEAN_AND_LOSS: &str = "\
     dot [b] as [k] \"mean\" {
       $0 = %image[12*i0]
       a { r0 = $0; yield r0 }
@@ -118,7 +108,21 @@ entry follow(b) {
       at { r0 = $0; r1 = $1; r2 = sub r0 r1; r3 = LOSS r2; yield r3 }
       write %loss[0]
     }
-    map [] \"move\" {
+";
+
+/// `v` goes a tenth of the way to the mean of a batch's first pixels, more slowly from step to step; the loss is the distance.
+const FOLLOW: &str = "\
+uadp 1
+plan \"t\"
+stored { weight v f32[] }
+entry follow(b) {
+  input %image f32[b, 3, 2, 2]
+  input %\"@step\" f32[]
+  stored %v f32[]
+  temp %m f32[]
+  output %loss f32[]
+  kernels {
+MEAN_AND_LOSS    map [] \"move\" {
       $0 = %v[0]
       $1 = %m[0]
       $2 = %\"@step\"[0]
@@ -143,20 +147,7 @@ entry follow.watch(b) {
   temp %m f32[]
   output %loss f32[]
   kernels {
-    dot [b] as [k] \"mean\" {
-      $0 = %image[12*i0]
-      a { r0 = $0; yield r0 }
-      b { r0 = 1.0; yield r0 }
-      out { r0 = slot 0; r1 = size b; r2 = f32 r1; r3 = div r0 r2; yield r3 }
-      write %m[0]
-    }
-    map [] \"loss\" {
-      $0 = %v[0]
-      $1 = %m[0]
-      at { r0 = $0; r1 = $1; r2 = sub r0 r1; r3 = LOSS r2; yield r3 }
-      write %loss[0]
-    }
-  }
+MEAN_AND_LOSS  }
 }
 ";
 
@@ -253,7 +244,7 @@ impl Plans for Written<'_> {
         let text = match s.name.as_str() {
             "sum" => SUM.to_owned(),
             "all" => ALL.to_owned(),
-            _ => FOLLOW.replace("LOSS", self.0),
+            _ => FOLLOW.replace("MEAN_AND_LOSS", MEAN_AND_LOSS).replace("LOSS", self.0),
         };
         let plan = uad_plan::parse(&text).unwrap_or_else(|e| panic!("{e}"));
         let plan = uad_plan::verify(plan).unwrap_or_else(|v| panic!("{v:?}"));

@@ -46,7 +46,7 @@ fn listed(entry: &Entry<i64>, kernels: &[Kernel<i64>], rounds: u128, out: &mut V
             listed(entry, body, rounds * (*count).max(0) as u128, out);
         }
         let (operations, bytes) = (operations(k) * rounds, bytes(entry, k) * rounds);
-        let (scope, template) = (k.scope.clone(), template(&k.body));
+        let (scope, template) = (k.scope.clone(), k.body.name());
         out.push(Cost { scope, template, operations, bytes, ..Cost::default() });
     }
 }
@@ -65,22 +65,6 @@ fn launched(program: &Program, steps: &[Step], rounds: u64, before: usize, out: 
                 }
             }
         }
-    }
-}
-
-/// The name of a template.
-fn template(body: &Body<i64>) -> &'static str {
-    match body {
-        Body::Map(_) => "map",
-        Body::Rows { .. } => "rows",
-        Body::Dot { .. } => "dot",
-        Body::Attention { .. } => "attention",
-        Body::ScatterAdd(_) => "scatter_add",
-        Body::ArgSort { .. } => "argsort",
-        Body::Scan { .. } => "scan",
-        Body::Loop { .. } => "loop",
-        Body::Eigh => "eigh",
-        Body::Cholesky => "cholesky",
     }
 }
 

@@ -247,13 +247,7 @@ impl Frame {
 
     /// Sets an input.
     pub fn set_input(&mut self, name: &str, value: &Tensor) -> Result<(), String> {
-        let port = self.bound.inputs.iter().find(|p| p.name == name);
-        let port = port.ok_or_else(|| format!("no input `{name}`"))?;
-        if (port.dtype, port.shape.as_slice()) != (value.dtype(), value.shape()) {
-            let (want, have) = (&port.shape, value.shape());
-            return Err(format!("`{name}` is {}{want:?}, not {}{have:?}", port.dtype, value.dtype()));
-        }
-        let content = value.as_bytes();
+        let content = content_for(&self.bound, name, value)?;
         match self.input_mut(name) {
             Some(bytes) if bytes.len() == content.len() => bytes.copy_from_slice(content),
             _ => return Err(format!("no input `{name}`")),
@@ -277,4 +271,15 @@ impl Frame {
 /// Bytes of an input, output or stored tensor.
 pub(super) fn size(port: &Port) -> usize {
     port.shape.iter().product::<usize>() * port.dtype.bytes()
+}
+
+/// The bytes of a value for an input: of its dtype and shape.
+pub(super) fn content_for<'v>(bound: &Bound, name: &str, value: &'v Tensor) -> Result<&'v [u8], String> {
+    let port = bound.inputs.iter().find(|p| p.name == name);
+    let port = port.ok_or_else(|| format!("no input `{name}`"))?;
+    if (port.dtype, port.shape.as_slice()) != (value.dtype(), value.shape()) {
+        let (want, have) = (&port.shape, value.shape());
+        return Err(format!("`{name}` is {}{want:?}, not {}{have:?}", port.dtype, value.dtype()));
+    }
+    Ok(value.as_bytes())
 }

@@ -19,7 +19,7 @@ use super::code::{self, Sidecar};
 use super::driver::{Device, Memory, Module, Pinned, named};
 use super::layout::{DRAW, Layout};
 use crate::device::executor::StoredBytes;
-use crate::device::frame::Draw;
+use crate::device::frame::{Draw, content_for};
 
 /// Longer calls are launched one by one.
 const RECORDED: u64 = 20_000;
@@ -226,13 +226,7 @@ impl CudaExecutor {
 
     /// Sets an input.
     pub fn set_input(&mut self, name: &str, value: &Tensor) -> Result<(), String> {
-        let port = self.bound.inputs.iter().find(|p| p.name == name);
-        let port = port.ok_or_else(|| format!("no input `{name}`"))?;
-        if (port.dtype, port.shape.as_slice()) != (value.dtype(), value.shape()) {
-            let (want, have) = (&port.shape, value.shape());
-            return Err(format!("`{name}` is {}{want:?}, not {}{have:?}", port.dtype, value.dtype()));
-        }
-        let content = value.as_bytes();
+        let content = content_for(&self.bound, name, value)?;
         match self.input_mut(name) {
             Some(bytes) if bytes.len() == content.len() => bytes.copy_from_slice(content),
             _ => return Err(format!("no input `{name}`")),
