@@ -25,7 +25,7 @@ pub struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build UniAD, score a generated picture, write its heat map
+    /// Draw data, train a small detector on it, evaluate it, write a report
     Demo(Demo),
     /// Write a spec to start from
     New(New),

@@ -7,6 +7,8 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use maud::Render;
+
 use super::{Drawing, Failed, Look, Panel, Written};
 use crate::data::mask::Mask;
 use crate::data::signal::{Signal, array};
@@ -259,7 +261,7 @@ fn legend(svg: &mut String, look: &Look, (wide, high): (f64, f64)) {
 
 fn escaped(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).take(12).collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.render().into_string()
 }
 
 #[cfg(test)]

@@ -1,29 +1,13 @@
 //! Bundles from any bytes: refused with the file's name, or a program that was verified.
 //!
 //! In: bytes; read as a file, as a file whose digest is made right again, and as the plan and spec of a bundle that is whole.
-//! Out: nothing. Invariants: nothing is run. Imports: files of the runtime.
+//! Out: nothing. Invariants: nothing is run. Imports: the runtime.
 
 #![no_main]
-#![allow(dead_code)]
 
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
-
-use crate::bundle::{Bundle, Content};
-
-#[path = "../../../runtime/src/bundle/mod.rs"]
-mod bundle;
-mod data;
-#[path = "../../../runtime/src/device/memory.rs"]
-mod memory;
-#[path = "../../../runtime/src/tensors.rs"]
-mod tensors;
-#[path = "../../../runtime/src/whole.rs"]
-mod whole;
-
-mod device {
-    pub(crate) use crate::memory;
-}
+use uad_runtime::bundle::{Bundle, Content};
 
 /// These bytes with the digest that belongs to them, where they have one: what is read behind it is then read.
 fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {

@@ -1,17 +1,13 @@
 //! Point clouds from any bytes: refused with a reason, or points that steps take and that are written and read back.
 //!
-//! In: bytes. Out: nothing. Invariants: none of its own. Imports: files of the runtime.
+//! In: bytes. Out: nothing. Invariants: none of its own. Imports: the runtime.
 
 #![no_main]
-#![allow(dead_code)]
 
 use libfuzzer_sys::fuzz_target;
-
-#[path = "../../../runtime/src/data/cloud/mod.rs"]
-mod cloud;
-
-use cloud::steps::{Step, prepare};
-use cloud::write::{Written, ply};
+use uad_runtime::data::cloud;
+use uad_runtime::data::cloud::steps::{Step, prepare};
+use uad_runtime::data::cloud::write::{Written, ply};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = cloud::text::marks(bytes);

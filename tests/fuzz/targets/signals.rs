@@ -1,78 +1,11 @@
 //! Signals from any bytes (WFDB headers and samples, tables, NumPy arrays): refused with the file's name, or read and prepared.
 //!
-//! In: bytes; the first says what they are. Out: nothing. Invariants: none of its own. Imports: files of the runtime.
+//! In: bytes; the first says what they are. Out: nothing. Invariants: none of its own. Imports: the runtime.
 
 #![no_main]
-#![allow(dead_code)]
 
 use libfuzzer_sys::fuzz_target;
-use crate::data::signal::{self, steps};
-
-/// Of the runtime's data, what the reader of signals needs.
-mod data {
-    #[path = "mod.rs"]
-    mod base;
-    #[path = "../../../../runtime/src/data/signal/mod.rs"]
-    pub mod signal;
-
-    use std::path::Path;
-
-    pub use base::ReadError;
-
-    /// Is this a file with an end?
-    pub fn is_plain(path: &Path) -> Result<(), ReadError> {
-        let found = std::fs::metadata(path).map_err(|e| ReadError::new(path, e))?;
-        if found.is_file() { Ok(()) } else { Err(ReadError::new(path, "not a file")) }
-    }
-
-    pub mod mask {
-        #[derive(Clone, Debug)]
-        pub struct Mask {
-            pub height: usize,
-            pub width: usize,
-            pub values: Vec<u8>,
-        }
-
-        impl Mask {
-            pub fn nearest(&self, _: usize, _: usize) -> Mask {
-                self.clone()
-            }
-        }
-    }
-}
-/// Of the runtime's memory: files are read instead of mapped.
-mod device {
-    pub mod memory {
-        pub struct FileMap(Vec<u8>);
-
-        impl FileMap {
-            pub fn open(path: &std::path::Path) -> std::io::Result<FileMap> {
-                std::fs::read(path).map(FileMap)
-            }
-
-            pub fn bytes(&self) -> &[u8] {
-                &self.0
-            }
-        }
-
-        /// As much as a signal may take.
-        pub fn fits(bytes: usize) -> bool {
-            bytes <= 1 << 29
-        }
-    }
-}
-
-/// Of the runtime's heat maps, what the reader of signals needs.
-mod heatmap {
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    pub struct Over {
-        pub top: f32,
-        pub left: f32,
-        pub height: f32,
-        pub width: f32,
-    }
-    pub const WHOLE: Over = Over { top: 0.0, left: 0.0, height: 1.0, width: 1.0 };
-}
+use uad_runtime::data::signal::{self, steps};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, rest)) = bytes.split_first() else { return };

@@ -1,31 +1,17 @@
 //! Files of tensors from any bytes (safetensors, PyTorch): refused with the file's name, or read.
 //!
-//! In: bytes. Out: nothing. Invariants: none of its own. Imports: files of the runtime.
+//! In: bytes. Out: nothing. Invariants: none of its own. Imports: the runtime.
 
 #![no_main]
-#![allow(dead_code)]
 
 use libfuzzer_sys::fuzz_target;
-use crate::tensors::TensorFile;
-
-#[path = "../../../runtime/src/bundle/mod.rs"]
-mod bundle;
-mod data;
-#[path = "../../../runtime/src/device/memory.rs"]
-mod memory;
-#[path = "../../../runtime/src/tensors.rs"]
-mod tensors;
-#[path = "../../../runtime/src/whole.rs"]
-mod whole;
-
-mod device {
-    pub(crate) use crate::memory;
-}
+use uad_runtime::data::foreign;
+use uad_runtime::tensors::TensorFile;
 
 fuzz_target!(
     init: std::panic::set_hook(Box::new(|info| {
         // Readers that are not ours may panic where they are contained.
-        if std::thread::current().name() != Some(data::foreign::THREAD) {
+        if std::thread::current().name() != Some(foreign::THREAD) {
             eprintln!("{info}");
             std::process::abort();
         }
