@@ -1,55 +1,12 @@
-//! Metrics equal scikit-learn's and the exact per-region overlap, and say what cannot be measured.
+//! Metrics equal their definitions, and say what cannot be measured.
 //!
-//! In: golden cases beside the project; scores made here. Out: nothing. Invariants: where the golden cases are absent their test says
-//! "ignored"; the rest is compared with the definitions, pair by pair and threshold by threshold. Imports: the runtime.
+//! In: scores made here. Out: nothing. Invariants: what is found is compared with the definitions, pair by pair and threshold by threshold. Imports: the runtime.
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use safetensors::SafeTensors;
 use uad_runtime::metrics::regions::regions;
 use uad_runtime::metrics::{Measured, MetricError, PixelMetrics, mean, samples};
-
-fn near(name: &str, found: Option<f64>, wanted: f64) {
-    let found = found.unwrap_or_else(|| panic!("{name} is not there"));
-    assert!((found - wanted).abs() < 1e-9, "{name}: {found}, wanted {wanted}");
-}
-
-#[test]
-fn equal_to_the_golden_values() {
-    let Some(golden) = uad_tests::shared("golden/metrics") else { return };
-    for case in ["synth20_64", "synth20_64_strong", "synth20_64_ties"] {
-        let text = std::fs::read_to_string(golden.join(case).join("case.json")).unwrap();
-        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let wanted = |name: &str| told["values"][name].as_f64().unwrap();
-        let bytes = std::fs::read(golden.join(case).join("inputs.safetensors")).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let floats = |name: &str| -> Vec<f32> {
-            let all = file.tensor(name).unwrap().data().to_vec();
-            all.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        };
-        let truths: Vec<bool> = file.tensor("image_labels").unwrap().data().iter().map(|v| *v != 0).collect();
-        let image = samples(&floats("image_scores"), &truths).unwrap();
-        near("image AUROC", image.auroc, wanted("image_auroc"));
-        near("image AP", image.ap, wanted("image_ap"));
-        near("image F1", image.f1_max, wanted("image_f1max"));
-        near("image F1 threshold", image.f1_threshold.map(f64::from), wanted("image_f1max_threshold"));
-        let (maps, masks) = (floats("maps"), file.tensor("masks").unwrap().data().to_vec());
-        for (limit, name) in [(0.3, "0.3"), (0.05, "0.05"), (1.0, "1.0")] {
-            let mut pixels = PixelMetrics::default();
-            for (map, mask) in maps.chunks(64 * 64).zip(masks.chunks(64 * 64)) {
-                pixels.add(map, mask, 64).unwrap();
-            }
-            let pixels = pixels.measure(limit, 2).unwrap();
-            near("AUPRO", pixels.aupro, wanted(&format!("aupro_exact_8conn_{name}")));
-            near("pixel AUROC", pixels.auroc, wanted("pixel_auroc"));
-            near("pixel AP", pixels.ap, wanted("pixel_ap"));
-            near("pixel F1", pixels.f1_max, wanted("pixel_f1max"));
-            near("pixel F1 threshold", pixels.f1_threshold.map(f64::from), wanted("pixel_f1max_threshold"));
-            assert_eq!((pixels.regions, pixels.within), (told["regions_8conn"].as_u64().unwrap(), 0.0));
-        }
-    }
-}
 
 /// AUROC, AP, F1-max and AUPRO from their definitions.
 fn defined(maps: &[(Vec<f32>, Vec<u8>)], width: usize, limit: f64) -> [f64; 4] {

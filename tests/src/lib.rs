@@ -1,8 +1,8 @@
 //! What tests that concern several crates have in common: the project's files, reference material, executors.
 //!
-//! In: the place of this crate; graphs. Out: paths; results of the reference and of the CPU. Invariants: reference
-//! material that is absent is reported as such by [`shared`], so that a test that needs it says "ignored" instead of
-//! passing silently. Imports: the compiler, `uad-plan`, `uad-kernels`, `uad-runtime`.
+//! In: the place of this crate; graphs. Out: paths; results of the reference and of the CPU. Invariants: what a
+//! machine may lack (reference material, compilers, a GPU) is looked for by `build.rs`, so that a test that needs it is
+//! ignored and not passed. Imports: the compiler, `uad-plan`, `uad-kernels`, `uad-runtime`.
 
 pub mod derived;
 pub mod execute;
@@ -16,14 +16,17 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// `part` of the reference material beside the workspace, or `None` after saying that the test is ignored.
-pub fn shared(part: &str) -> Option<PathBuf> {
+/// `part` of the reference material beside the workspace. Tests that need it are ignored where it was not there when they
+/// were compiled (`tests/build.rs`).
+pub fn shared(part: &str) -> PathBuf {
     let path = root().join("../shared").join(part);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("ignored: ../shared/{part} is absent");
-    None
+    assert!(path.exists(), "../shared/{part} is absent");
+    path
+}
+
+/// The C++ compiler that runs CUDA text on the host; tests that need it are ignored where none was found.
+pub fn cxx() -> &'static str {
+    option_env!("UAD_CXX").expect("a C++ compiler was found when this was compiled")
 }
 
 /// All files of the project whose name ends so, sorted; build outputs and hidden folders are left out.

@@ -7,13 +7,13 @@
 use uad_compiler::graph::random::random;
 use uad_compiler::model::Choice;
 use uad_compiler::pass::{PassOptions, optimise};
-use uad_kernels::cuda::Program;
-use uad_kernels::cuda::emulate::{Draw, Emulation, Order, Tensors, compiler};
+use uad_kernels::cuda::emulate::{Draw, Emulation, Order, Tensors};
+use uad_kernels::cuda::{Precision, Program};
 use uad_plan::{Binding, Bound, DType, Tensor};
 use uad_tests::derived::derived;
 use uad_tests::execute::{FIRST_SAMPLE, Given, SEED, STEP, bound, farthest, plan, reference, same_bits};
-use uad_tests::root;
 use uad_tests::stages::{Learner, reserved};
+use uad_tests::{cxx, root};
 
 /// Seeds of a run that nobody asked to be long.
 const SEEDS: u64 = 48;
@@ -34,15 +34,14 @@ struct Job {
 
 impl Job {
     fn new(name: String, bound: Bound, given: Given, tolerance: f64) -> Job {
-        let program = Program::emit(&bound).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let program = Program::emit(&bound, Precision::F32).unwrap_or_else(|e| panic!("{name}: {e}"));
         let want = reference(&bound, &given).unwrap_or_else(|e| panic!("{name}: {e}"));
         Job { name, bound, program, inputs: given.inputs, stored: given.stored, want, tolerance }
     }
 }
 
 fn agree(jobs: &[Job]) {
-    let Some(compiler) = compiler() else { return };
-    let emulation = Emulation::new(&compiler, &jobs.iter().map(|j| &j.program).collect::<Vec<_>>());
+    let emulation = Emulation::new(cxx(), &jobs.iter().map(|j| &j.program).collect::<Vec<_>>());
     let emulation = emulation.unwrap_or_else(|e| panic!("{e}"));
     let draw = Draw { seed: SEED, step: STEP, sample: FIRST_SAMPLE };
     let (mut wrong, mut worst) = (Vec::new(), 0.0f64);
@@ -67,6 +66,7 @@ fn agree(jobs: &[Job]) {
 }
 
 #[test]
+#[cfg_attr(not(cxx), ignore = "needs a C++ compiler, and Linux")]
 fn random_graphs() {
     let seeds = std::env::var("UAD_CUDA_SEEDS").map_or(SEEDS, |t| t.parse().expect("a number of seeds"));
     let mut jobs = Vec::new();
@@ -115,6 +115,7 @@ fn job(l: &Learner, entry: &str, inputs: Tensors, tolerance: f64) -> Job {
 }
 
 #[test]
+#[cfg_attr(not(cxx), ignore = "needs a C++ compiler, and Linux")]
 fn steps_of_small_detectors() {
     let tiny = [("hidden", "16"), ("heads", "2"), ("layers", "1"), ("window", "3"), ("drop", "0.1")];
     let l = learner("uniad", "uniad", &tiny, &[("target", vec![4, 6, 5, 4])]);

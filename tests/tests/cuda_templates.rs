@@ -7,18 +7,19 @@
 mod templates;
 
 use templates::{Case, DRAW, bound, cases, difference, reference, values};
-use uad_kernels::cuda::Program;
-use uad_kernels::cuda::emulate::{Emulation, ORDERS, Tensors, compiler};
+use uad_kernels::cuda::emulate::{Emulation, ORDERS, Tensors};
+use uad_kernels::cuda::{Precision, Program};
 use uad_plan::Bound;
+use uad_tests::cxx;
 
 #[test]
+#[cfg_attr(not(cxx), ignore = "needs a C++ compiler, and Linux")]
 fn every_template_agrees_with_the_reference() {
-    let Some(compiler) = compiler() else { return };
     let cases = cases();
     let bounds: Vec<Bound> = cases.iter().map(bound).collect();
-    let emit = |b: &Bound, c: &Case| Program::emit(b).unwrap_or_else(|e| panic!("{}: {e}", c.body));
+    let emit = |b: &Bound, c: &Case| Program::emit(b, Precision::F32).unwrap_or_else(|e| panic!("{}: {e}", c.body));
     let programs: Vec<Program> = bounds.iter().zip(&cases).map(|(b, c)| emit(b, c)).collect();
-    let emulation = Emulation::new(&compiler, &programs.iter().collect::<Vec<_>>()).unwrap_or_else(|e| panic!("{e}"));
+    let emulation = Emulation::new(cxx(), &programs.iter().collect::<Vec<_>>()).unwrap_or_else(|e| panic!("{e}"));
     let mut wrong = Vec::new();
     for ((case, bound), program) in cases.iter().zip(&bounds).zip(&programs) {
         let (inputs, stored) = values(case, bound);
@@ -51,16 +52,16 @@ fn every_template_agrees_with_the_reference() {
 }
 
 #[test]
+#[cfg_attr(not(cxx), ignore = "needs a C++ compiler, and Linux")]
 fn a_race_and_a_lost_thread_are_found() {
     use uad_kernels::cuda::{Arg, Function, Launch, Named, Step};
-    let Some(compiler) = compiler() else { return };
     let case =
         Case::new("output %y f32[64] kernels { map [64] \"m\" { at { r0 = 1.0; yield r0 } write %y[i0] } }", 0.0);
     let bound = bound(&case);
     let with = |body: &str| {
         let text =
             format!("extern \"C\" __global__ void __launch_bounds__(64)\n{}(float* y0) {body}\n", Function::NAME);
-        let mut program = Program::emit(&bound).unwrap();
+        let mut program = Program::emit(&bound, Precision::F32).unwrap();
         let args = vec![Arg::Buffer(uad_plan::BufferId(0))];
         let function = Function { text, block: 64, shared: 0 };
         program.functions = vec![Named { name: "f".into(), function, scopes: vec![], params: vec![] }];
@@ -74,7 +75,7 @@ fn a_race_and_a_lost_thread_are_found() {
     let lost = with("{ if (threadIdx.x > 40) return; __syncthreads(); y0[threadIdx.x] = 1; }");
     let apart = with("{ if (threadIdx.x > 40)\n __syncthreads();\n else\n __syncthreads();\n y0[threadIdx.x] = 1; }");
     let beyond = with("{ y0[threadIdx.x + 64] = 1; }");
-    let emulation = Emulation::new(&compiler, &[&race, &right, &lost, &apart, &beyond]).unwrap();
+    let emulation = Emulation::new(cxx(), &[&race, &right, &lost, &apart, &beyond]).unwrap();
     let none = Tensors::new();
     let run = |p: &Program, order| emulation.run(p, &bound, &none, &none, DRAW, order, 1);
     let all = |p: &Program| ORDERS.map(|o| run(p, o).unwrap()["y"].to_bytes());
@@ -97,7 +98,7 @@ fn the_text_is_the_one_that_was_looked_at() {
     let mut text = String::new();
     for part in KEPT {
         let case = cases.iter().find(|c| c.body.contains(part)).unwrap_or_else(|| panic!("no plan has {part}"));
-        let program = Program::emit(&bound(case)).unwrap();
+        let program = Program::emit(&bound(case), Precision::F32).unwrap();
         program.functions.iter().for_each(|f| text.push_str(&format!("{}\n", f.text())));
     }
     let path = uad_tests::root().join("tests/cases/cuda_text.cu");

@@ -107,6 +107,18 @@ fn unsafe_code_stands_where_it_is_allowed_and_says_why() {
 }
 
 #[test]
+fn no_test_passes_where_it_did_not_run() {
+    let words = ["ignored: ", "skipped: "];
+    let mut broken = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.ends_with("tests/tidy.rs")) {
+        let said = |line: &str| line.contains("eprintln!(") && words.iter().any(|w| line.contains(w));
+        let lines = text.lines().enumerate().filter(|(_, line)| said(line));
+        broken.extend(lines.map(|(n, line)| format!("{path}:{}: {}", n + 1, line.trim())));
+    }
+    none(broken, "write `#[cfg_attr(not(THING), ignore = \"needs THING\")]` (tests/build.rs) instead");
+}
+
+#[test]
 fn nothing_names_the_machine_it_was_written_on() {
     let places: Vec<String> = ["work", "root", "home"].iter().map(|p| format!("/{p}/")).collect();
     let mut broken = Vec::new();

@@ -4,8 +4,10 @@
 //! of options means is decided by the commands. Imports: the terminal's colour choice.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use uad_kernels::cuda::Precision;
 
 use crate::terminal::ColorChoice;
 
@@ -62,6 +64,19 @@ pub enum Command {
 }
 
 impl Command {
+    /// How it executes, if it does.
+    pub fn engine(&self) -> Option<&Engine> {
+        match self {
+            Command::Run(c) => Some(&c.engine),
+            Command::Calibrate(c) => Some(&c.engine),
+            Command::Eval(c) => Some(&c.engine),
+            Command::Compare(c) => Some(&c.engine),
+            Command::Verify(c) => Some(&c.engine),
+            Command::Bench(c) => Some(&c.engine),
+            _ => None,
+        }
+    }
+
     /// Was `--json` given?
     pub fn json(&self) -> bool {
         match self {
@@ -109,6 +124,20 @@ pub struct Engine {
     /// Compiled code for a GPU, which `build --target cuda` made: F.uadx.cuda; without it code is compiled at its first use
     #[arg(long, value_name = "FILE")]
     pub code: Option<PathBuf>,
+    /// What contractions multiply on a GPU; sums are f32. All but f32 round their operands and use tensor cores
+    #[arg(long, value_name = "f32|tf32|bf16|f16", default_value_t = Precision::F32, value_parser = Precision::from_str)]
+    pub precision: Precision,
+}
+
+impl Engine {
+    /// Refuses what the device cannot do.
+    pub fn check(&self) -> Result<(), String> {
+        let processor = matches!(self.device, DeviceName::Cpu | DeviceName::Reference);
+        match (processor, self.precision) {
+            (_, Precision::F32) | (false, _) => Ok(()),
+            (true, p) => Err(format!("--precision {p} is for GPUs: --device cuda, or auto")),
+        }
+    }
 }
 
 /// Where to run.
@@ -206,7 +235,7 @@ pub struct Fmt {
 pub enum Target {
     /// Processors
     Cpu,
-    /// GPUs too: compiled code goes to a file beside the bundle, F.uadx.cuda
+    /// GPUs too: compiled code goes to a file beside the bundle, F.uadx.cuda, or into the executable
     Cuda,
     /// The same
     All,
@@ -241,13 +270,16 @@ pub struct Build {
     /// Architectures of GPUs that code is compiled for
     #[arg(long, value_name = "sm_NN", value_delimiter = ',', default_values = ["sm_80", "sm_90"], value_parser = architecture)]
     pub arch: Vec<String>,
+    /// What contractions multiply in that code, as in `run`, which must be given the same
+    #[arg(long, value_name = "f32|tf32|bf16|f16", default_value_t = Precision::F32, value_parser = Precision::from_str)]
+    pub precision: Precision,
     /// Sizes of batches that code is compiled for
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1u32], value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: Vec<u32>,
     /// The bundle to write; default: the detector's name with .uadx
     #[arg(short, long, value_name = "F.uadx", conflicts_with = "exe")]
     pub output: Option<PathBuf>,
-    /// Write one executable file instead: runner and bundle
+    /// Write one executable file instead: runner and bundle, and with --target cuda their code
     #[arg(long, value_name = "FILE")]
     pub exe: Option<PathBuf>,
 }
@@ -288,6 +320,9 @@ pub struct Emit {
     /// Which entry: `score`, `init`, or a stage; default: all, `score` for pictures
     #[arg(long, value_name = "NAME")]
     pub entry: Option<String>,
+    /// What contractions multiply in the forms `cuda` and `launches`
+    #[arg(long, value_name = "f32|tf32|bf16|f16", default_value_t = Precision::F32, value_parser = Precision::from_str)]
+    pub precision: Precision,
 }
 
 /// `uadc run`

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use uad_kernels::cpu::program::KernelTime;
 use uad_kernels::cpu::{Isa, Pool};
-use uad_kernels::cuda::nvrtc;
-use uad_plan::Bound;
+use uad_kernels::cuda::{Precision, nvrtc};
 use uad_plan::tensor::Tensor;
+use uad_plan::{Bound, Dim, Plan};
 use uad_runtime::device::cuda::CudaError;
-use uad_runtime::device::cuda::code::Sidecar;
 use uad_runtime::device::cuda::driver::Device;
-use uad_runtime::device::cuda::executor::CudaExecutor;
+use uad_runtime::device::cuda::executor::{Compiled, CudaExecutor};
+use uad_runtime::device::cuda::sidecar::Sidecar;
 use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
 
 use crate::args::DeviceName;
@@ -41,14 +41,26 @@ enum Place {
 pub struct Chosen {
     name: DeviceName,
     place: Place,
-    code: Option<PathBuf>,
-    sidecar: Option<Sidecar>,
+    precision: Precision,
+    code: Code,
+}
+
+/// Code for GPUs that was compiled before.
+#[derive(Clone, Default)]
+pub enum Code {
+    /// There is none.
+    #[default]
+    None,
+    /// In a file that has not been read yet.
+    File(PathBuf),
+    /// Read, and of the plan that runs.
+    Read(Box<Sidecar>),
 }
 
 impl Chosen {
-    /// A device by name, and a file of compiled code for it.
-    pub fn new(name: DeviceName, code: Option<PathBuf>) -> Chosen {
-        Chosen { name, place: Place::Unknown, code, sidecar: None }
+    /// A device by name, what it multiplies, and compiled code for it.
+    pub fn new(name: DeviceName, precision: Precision, code: Code) -> Chosen {
+        Chosen { name, place: Place::Unknown, precision, code }
     }
 
     /// Is it the interpreter?
@@ -56,9 +68,14 @@ impl Chosen {
         self.name == DeviceName::Reference
     }
 
-    fn open(&mut self) -> Done {
-        if let Some(path) = self.code.take() {
-            self.sidecar = Some(Sidecar::open(&path).map_err(Failure::input)?);
+    fn open(&mut self, plan: &Plan<Dim>) -> Done {
+        if let Code::File(path) = &self.code {
+            let sidecar = Sidecar::open(path).map_err(Failure::input)?;
+            sidecar.belongs_to(&plan.to_string()).map_err(|e| {
+                Failure::input(format!("{}: {e}", path.display()))
+                    .help("`uadc build --target cuda` makes bundle and code together")
+            })?;
+            self.code = Code::Read(Box::new(sidecar));
         }
         if !matches!(self.place, Place::Unknown) {
             return Ok(());
@@ -68,30 +85,39 @@ impl Chosen {
             DeviceName::Cuda => Place::Cuda(Device::open().map_err(failure)?),
             DeviceName::Auto => match Device::open() {
                 Ok(device) => Place::Cuda(device),
-                Err(e) => fall_back(&e),
+                Err(e) => self.fall_back(&e),
             },
         };
         Ok(())
     }
 
-    /// An executor of an entry.
-    pub fn executor(&mut self, bound: Bound, stored: Arc<dyn StoredBytes>, pool: Arc<Pool>) -> Done<Ready> {
-        self.open()?;
+    fn fall_back(&self, why: &CudaError) -> Place {
+        let what = if self.precision == Precision::F32 { "" } else { ", in f32" };
+        err(&format!("{}: runs on the processor{what}: {why}\n", Look::stderr().bold("note")));
+        Place::Cpu
+    }
+
+    /// An executor of an entry of a plan.
+    pub fn executor(
+        &mut self,
+        plan: &Plan<Dim>,
+        bound: Bound,
+        stored: Arc<dyn StoredBytes>,
+        pool: Arc<Pool>,
+    ) -> Done<Ready> {
+        self.open(plan)?;
         if let Place::Cuda(device) = &self.place {
-            match CudaExecutor::new(bound.clone(), &*stored, device, self.sidecar.as_ref()) {
+            let sidecar = if let Code::Read(sidecar) = &self.code { Some(&**sidecar) } else { None };
+            let how = Compiled { precision: self.precision, sidecar };
+            match CudaExecutor::new(bound.clone(), &*stored, device, &how) {
                 Ok(e) => return Ok(Ready::Cuda(Box::new(e))),
-                Err(e) if self.name == DeviceName::Auto => self.place = fall_back(&e),
+                Err(e) if self.name == DeviceName::Auto => self.place = self.fall_back(&e),
                 Err(e) => return Err(failure(e)),
             }
         }
         let made = Executor::new(bound, stored, pool, Isa::detect());
         Ok(Ready::Cpu(Box::new(made.map_err(Failure::input)?)))
     }
-}
-
-fn fall_back(why: &CudaError) -> Place {
-    err(&format!("{}: runs on the processor: {why}\n", Look::stderr().bold("note")));
-    Place::Cpu
 }
 
 fn failure(e: CudaError) -> Failure {

@@ -11,10 +11,11 @@ use uad_kernels::cpu::Pool;
 use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, Bound, BufferKind, Dim, Entry, Plan, Verified, interp};
 use uad_runtime::bundle::Bundle;
+use uad_runtime::device::cuda::sidecar::Sidecar;
 use uad_runtime::device::executor::{Draw, StoredBytes};
 
 use crate::args;
-use crate::device::{Chosen, Ready};
+use crate::device::{Chosen, Code, Ready};
 use crate::failure::{Done, Failure};
 
 /// Tensors by path, in memory.
@@ -80,15 +81,30 @@ pub struct Engine {
 impl Engine {
     /// A plan with its stored tensors.
     pub fn new(plan: Verified<Plan<Dim>>, stored: Arc<dyn StoredBytes>, how: &args::Engine) -> Engine {
+        Engine::with_code(plan, stored, how, how.code.clone().map_or(Code::None, Code::File))
+    }
+
+    fn with_code(plan: Verified<Plan<Dim>>, stored: Arc<dyn StoredBytes>, how: &args::Engine, code: Code) -> Engine {
         let threads = how.threads.map_or_else(default_threads, usize::from);
-        let device = Chosen::new(how.device, how.code.clone());
+        let device = Chosen::new(how.device, how.precision, code);
         Engine { plan, stored, device, pool: Arc::new(Pool::new(threads)), ready: BTreeMap::new() }
     }
 
     /// A bundle; with `trace`, its spec compiled again so that these values are outputs too.
     pub fn of_bundle(bundle: Bundle, how: &args::Engine, trace: &[String]) -> Done<Engine> {
         let plan = if trace.is_empty() { bundle.plan.clone() } else { crate::compiled::traced(&bundle, trace)? };
-        Ok(Engine::new(plan, Arc::new(InBundle(bundle)), how))
+        let code = match (&how.code, bundle.code()) {
+            (Some(path), _) => Code::File(path.clone()),
+            // What an executable carries is for its own plan.
+            (None, Some(bytes)) if trace.is_empty() => {
+                let fail = |e| Failure::input(format!("{}: {e}", bundle.path().display()));
+                let sidecar = Sidecar::from_bytes(bytes).map_err(fail)?;
+                sidecar.belongs_to(&plan.to_string()).map_err(fail)?;
+                Code::Read(Box::new(sidecar))
+            }
+            _ => Code::None,
+        };
+        Ok(Engine::with_code(plan, Arc::new(InBundle(bundle)), how, code))
     }
 
     /// The entry of this name.
@@ -175,7 +191,7 @@ impl Engine {
             if let Some(port) = bound.stored.iter().find(|p| self.stored.bytes(&p.name).is_none()) {
                 return Err(not_made(&port.name));
             }
-            let made = self.device.executor(bound, self.stored.clone(), self.pool.clone())?;
+            let made = self.device.executor(&self.plan, bound, self.stored.clone(), self.pool.clone())?;
             self.ready.insert(key.clone(), made);
         }
         self.ready.get_mut(&key).ok_or_else(|| Failure::Fault("an executor vanished".to_owned()))

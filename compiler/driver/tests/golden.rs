@@ -1,7 +1,7 @@
 //! Every golden case through `uadc compare`: operations, UniAD, backbones, encoders.
 //!
 //! In: the index files of `tests/cases`, the golden tensors beside the project. Out: nothing. Invariants: a case folder without a
-//! row of the index is a failure, so that none is forgotten; where the golden tensors are absent the tests say "ignored".
+//! row of the index is a failure, so that none is forgotten; where the golden tensors are absent the tests are ignored.
 //! Imports: nothing of this project; it runs the binary.
 
 mod uadc;
@@ -9,7 +9,7 @@ mod uadc;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use uadc::{Ran, root, uadc};
+use uadc::{Ran, root, shared, uadc};
 
 /// A row of an index: case folder to what it is compared with.
 type Index = BTreeMap<String, BTreeMap<String, toml::Value>>;
@@ -23,15 +23,6 @@ fn index(file: &str) -> (PathBuf, Index) {
 }
 
 const NETWORKS: &str = "tests/cases/index.toml";
-
-fn golden(part: &str) -> Option<PathBuf> {
-    let path = root().join("../shared/golden").join(part);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("ignored: ../shared/golden/{part} is absent");
-    None
-}
 
 fn compare(folder: &Path, case: &Path, row: &BTreeMap<String, toml::Value>, device: &str) -> Ran {
     let text = |key: &str| row.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
@@ -79,32 +70,35 @@ fn failures(index: &(PathBuf, Index), golden: &Path, device: &str) -> Vec<String
 }
 
 fn check(index_file: &str, part: &str, device: &str) {
-    let Some(golden) = golden(part) else { return };
     let index = index(index_file);
-    let failed = failures(&index, &golden, device);
+    let failed = failures(&index, &shared("golden").join(part), device);
     assert!(failed.is_empty(), "{} of {} cases fail:\n  {}", failed.len(), index.1.len(), failed.join("\n  "));
 }
 
 #[test]
+#[cfg_attr(not(golden), ignore = "needs ../shared/golden")]
 fn operations_on_the_processor() {
     check("tests/cases/ops/index.toml", "ops", "cpu");
 }
 
 #[test]
+#[cfg_attr(not(golden), ignore = "needs ../shared/golden")]
 fn operations_in_the_reference() {
     check("tests/cases/ops/index.toml", "ops", "reference");
 }
 
 #[test]
+#[cfg_attr(not(golden), ignore = "needs ../shared/golden")]
 fn networks_on_the_processor() {
     check(NETWORKS, "", "cpu");
 }
 
 #[test]
+#[cfg_attr(not(golden), ignore = "needs ../shared/golden")]
 fn every_operation_has_a_row() {
-    let Some(golden) = golden("ops") else { return };
     let (_, index) = index("tests/cases/ops/index.toml");
-    let folders = std::fs::read_dir(golden).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+    let folders =
+        std::fs::read_dir(shared("golden/ops")).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
     let missing: Vec<String> = folders.filter(|f| !index.contains_key(f)).collect();
     assert!(missing.is_empty(), "cases without a row: {}", missing.join(", "));
 }

@@ -1,36 +1,24 @@
 //! Real weights on real photographs, from the files on: decoding and resizing included.
 //!
-//! In: photographs, weights and golden features beside the project. Out: nothing. Invariants: where they are absent the tests say
-//! "ignored". Imports: the runtime's reading of images; it runs the binary.
+//! In: photographs, weights and golden features beside the project. Out: nothing. Invariants: where they are absent the tests are
+//! ignored. Imports: the runtime's reading of images; it runs the binary.
 
 mod uadc;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use uad_plan::tensor::Tensor;
 use uad_runtime::data::{image, pipeline};
 use uad_runtime::tensors::{self, TensorFile};
-use uadc::{Scratch, root, uadc};
-
-fn shared(part: &str) -> Option<PathBuf> {
-    let path = root().join("../shared").join(part);
-    if path.exists() {
-        return Some(path.canonicalize().unwrap());
-    }
-    eprintln!("ignored: ../shared/{part} is absent");
-    None
-}
+use uadc::{Scratch, shared, uadc};
 
 const WEIGHTS: &str = "data/weights/resnet18_torchvision_folded_layers1-3/weights.safetensors";
 
 #[test]
+#[cfg_attr(not(all(golden, data)), ignore = "needs ../shared/golden and ../shared/data")]
 fn features_of_photographs_equal_those_of_python() {
-    let (Some(images), Some(weights), Some(golden)) =
-        (shared("data/images/mvtec_bottle"), shared(WEIGHTS), shared("golden/encoder/resnet18_real"))
-    else {
-        return;
-    };
+    let (images, weights, golden) =
+        (shared("data/images/mvtec_bottle"), shared(WEIGHTS), shared("golden/encoder/resnet18_real"));
     let scratch = Scratch::new("real-features");
     let bundle = scratch.path("e.uadx").display().to_string();
     let built = uadc(&[
@@ -75,10 +63,9 @@ fn features_of_photographs_equal_those_of_python() {
 }
 
 #[test]
+#[cfg_attr(not(data), ignore = "needs ../shared/data")]
 fn uniad_scores_photographs() {
-    let (Some(images), Some(weights)) = (shared("data/images/mvtec_bottle/test/broken_large"), shared(WEIGHTS)) else {
-        return;
-    };
+    let (images, weights) = (shared("data/images/mvtec_bottle/test/broken_large"), shared(WEIGHTS));
     let scratch = Scratch::new("real-uniad");
     let bundle = scratch.path("u.uadx").display().to_string();
     let weights = weights.display().to_string();

@@ -166,13 +166,9 @@ fn both_scales_equal_the_oracle() {
 }
 
 #[test]
+#[cfg_attr(not(all(golden, data)), ignore = "needs ../shared/golden and ../shared/data")]
 fn segments_and_targets_equal_golden() {
-    let shared = uadc::root().join("../shared");
-    let (golden, data) = (shared.join("golden/ecg"), shared.join("data/ecg/ludb/data"));
-    if !golden.is_dir() || !data.is_dir() {
-        eprintln!("ignored: ../shared/golden/ecg is absent");
-        return;
-    }
+    let (golden, data) = (uadc::shared("golden/ecg"), uadc::shared("data/ecg/ludb/data"));
     let s = Scratch::new("golden");
     let spec = uadc::root().join("specs/mmae_ecg.uad");
     let ran = s.uadc(&["build", spec.to_str().unwrap(), "--detector", "mmae_ecg", "--set", "layers=1", "-o", "m.uadx"]);

@@ -145,7 +145,7 @@ mod tests {
             map [20, 40] "double" { $0 = %t[40*i0 + i1] at { r0 = $0; r1 = add r0 r0; yield r1 } write %y[40*i0 + i1] } } }"#;
         let plan = verify(text::parse(text).unwrap()).unwrap();
         let bound = bind(&plan, "score", &Default::default()).unwrap();
-        let program = Program::emit(&bound).unwrap();
+        let program = Program::emit(&bound, Default::default()).unwrap();
         let costs = of_call(&bound, &program);
         assert_eq!(costs.len(), 2);
         assert_eq!((costs[0].operations, costs[1].operations), (2 * 20 * 40 * 30 + 800, 800));

@@ -62,19 +62,6 @@ impl Drop for Emulation {
     }
 }
 
-/// The C++ compiler, or `None` after saying that the test is ignored.
-pub fn compiler() -> Option<String> {
-    let asked = std::env::var("CXX").ok();
-    let found = asked.into_iter().chain(["c++", "g++", "clang++"].map(str::to_owned));
-    let mut works = found.filter(|c| Command::new(c).arg("--version").output().is_ok_and(|o| o.status.success()));
-    let first = works.next();
-    if first.is_none() || !cfg!(target_os = "linux") {
-        eprintln!("ignored: no C++ compiler, or no Linux");
-        return None;
-    }
-    first
-}
-
 /// One translation unit of all functions, and their numbers.
 pub fn unit(programs: &[&Program]) -> (String, HashMap<String, u32>) {
     let mut numbers = HashMap::new();

@@ -21,6 +21,8 @@ mod linalg;
 mod loops;
 mod map;
 pub mod nvrtc;
+mod nvrtc_places;
+mod precision;
 mod prelude;
 pub mod program;
 mod rows;
@@ -30,4 +32,5 @@ mod scatter;
 mod sort;
 
 pub use func::{Arg, Function};
+pub use precision::Precision;
 pub use program::{Launch, Loop, Named, Program, Step};

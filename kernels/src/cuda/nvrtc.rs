@@ -3,12 +3,14 @@
 //! In: the text of a program, an architecture. Out: a cubin, or what the compiler said. Invariants: the library is loaded
 //! from a file that is found, never linked; nothing here needs a driver. The functions are bound here and not through a
 //! crate, because those look for the library under fixed names, and the wheel of Python has it elsewhere.
-//! Imports: nothing of this project.
+//! Imports: the places.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 
 use libloading::Library;
+
+use super::nvrtc_places::candidates;
 
 /// The compiler.
 pub struct Nvrtc {
@@ -50,42 +52,6 @@ type Compile = unsafe extern "C" fn(Handle, c_int, *const *const c_char) -> c_in
 type Destroy = unsafe extern "C" fn(*mut Handle) -> c_int;
 type Version = unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int;
 type Said = unsafe extern "C" fn(c_int) -> *const c_char;
-
-/// Files in a folder whose names begin so.
-fn within(folder: &Path, begin: &str) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let named = |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(begin));
-    let mut found: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(named).collect();
-    found.sort();
-    found
-}
-
-/// Files that may be the library: what `UAD_NVRTC` names, CUDA's folders, the wheel of an active virtual environment,
-/// what the system's loader finds.
-pub fn candidates() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = std::env::var_os("UAD_NVRTC").map(PathBuf::from).into_iter().collect();
-    let roots = ["CUDA_PATH", "CUDA_HOME"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    for root in roots.chain([PathBuf::from("/usr/local/cuda")]) {
-        for (folder, begin) in [("lib64", "libnvrtc.so"), ("lib", "libnvrtc.so"), ("bin", "nvrtc64_")] {
-            all.extend(within(&root.join(folder), begin));
-        }
-    }
-    if let Some(env) = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from) {
-        let pythons = within(&env.join("lib"), "python").into_iter().chain([env.join("Lib")]);
-        for packages in pythons.map(|p| p.join("site-packages")) {
-            for (part, begin) in
-                [("cuda_nvrtc/lib", "libnvrtc.so"), ("cu13/lib", "libnvrtc.so"), ("cuda_nvrtc/bin", "nvrtc64_")]
-            {
-                all.extend(within(&packages.join("nvidia").join(part), begin));
-            }
-        }
-    }
-    all.extend(["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"].map(PathBuf::from));
-    if cfg!(windows) {
-        all.extend(["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"].map(PathBuf::from));
-    }
-    all
-}
 
 impl Nvrtc {
     /// The first that can be loaded.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use uad_plan::{Body, Bound, BufferId, Entry, Kernel};
 
 use super::func::{Arg, Func, Function};
+use super::precision::Precision;
 use super::{attention, dot, linalg, loops, map, prelude, rows, scan, scatter, sort};
 
 /// What a device does, in order.
@@ -77,6 +78,8 @@ pub const FLAGS: usize = 1024;
 pub struct Emitter<'a> {
     /// The entry.
     pub entry: &'a Entry<i64>,
+    /// What contractions multiply.
+    pub precision: Precision,
     /// Where launches go.
     pub steps: Vec<Step>,
     /// The flag of the innermost loop that may stop early.
@@ -90,10 +93,11 @@ pub struct Emitter<'a> {
 }
 
 impl Program {
-    /// Emits a bound entry.
-    pub fn emit(bound: &Bound) -> Result<Program, String> {
+    /// Emits a bound entry whose contractions multiply such numbers.
+    pub fn emit(bound: &Bound, precision: Precision) -> Result<Program, String> {
         let mut e = Emitter {
             entry: &bound.entry,
+            precision,
             steps: Vec::new(),
             stop: None,
             functions: Vec::new(),

@@ -110,6 +110,8 @@ pub struct Bundle {
     map: FileMap,
     /// Where in the file the bundle stands (all of it, but for executables).
     range: Range<usize>,
+    /// Where its code for GPUs stands: only executables hold some.
+    code: Range<usize>,
     /// What it says about itself.
     pub card: Card,
     /// SHA-256 over everything, in hexadecimal.
@@ -126,7 +128,9 @@ impl Bundle {
     pub fn open(path: &Path) -> Result<Bundle, ReadError> {
         let fail = |e: &dyn std::fmt::Display| ReadError::new(path, e);
         let map = FileMap::open(path).map_err(|e| fail(&e))?;
-        let range = exe::bundle_in(map.bytes()).unwrap_or(0..map.bytes().len());
+        let n = map.bytes().len();
+        let exe::Carried { bundle: range, code } =
+            exe::carried(map.bytes()).unwrap_or(exe::Carried { bundle: 0..n, code: n..n });
         let bytes = map.bytes().get(range.clone()).unwrap_or_default();
         let foreign = "not a bundle (uadc build writes them)";
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| fail(&format!("{foreign}: {e}")))?;
@@ -179,7 +183,7 @@ impl Bundle {
             return Err(fail(&"damaged or altered: its digest does not fit its content"));
         }
         let (plan, spec) = (plan?, text(SPEC)?);
-        let bundle = Bundle { path: path.to_owned(), range, card, digest, plan, spec, table, map };
+        let bundle = Bundle { path: path.to_owned(), range, code, card, digest, plan, spec, table, map };
         bundle.check_stored()?;
         Ok(bundle)
     }
@@ -210,6 +214,11 @@ impl Bundle {
     /// Its size in the file.
     pub fn bytes(&self) -> usize {
         self.range.len()
+    }
+
+    /// The sidecar that an executable carries.
+    pub fn code(&self) -> Option<&[u8]> {
+        self.map.bytes().get(self.code.clone()).filter(|c| !c.is_empty())
     }
 
     /// The bytes of a stored tensor, little-endian, row-major, in the mapped file.

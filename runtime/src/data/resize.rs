@@ -107,28 +107,6 @@ pub fn crop_start(extent: i64, size: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::image::read;
-
-    #[test]
-    fn equals_pil_on_photographs() {
-        let (Some(images), Some(golden)) =
-            (uad_tests::shared("data/images"), uad_tests::shared("golden/encoder/resnet18_real/inputs.safetensors"))
-        else {
-            return;
-        };
-        let bytes = std::fs::read(golden).unwrap();
-        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let wanted = tensors.tensor("pixels").unwrap().data().to_vec();
-        let mut found = Vec::new();
-        for name in ["train/good/000.jpg", "test/broken_large/000.jpg"] {
-            let image = read(&images.join("mvtec_bottle").join(name)).unwrap();
-            found.extend(bilinear(&image, 128, 128).into_raw());
-        }
-        let far = wanted.iter().zip(&found).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-        let off = wanted.iter().zip(&found).filter(|(a, b)| a != b).count();
-        // The resize is exact; the JPEG decoder differs from libjpeg in 0.7 % of the pixels of these files, by 3 at most.
-        assert!(far <= 1 && off * 100 < wanted.len(), "{off} of {} differ, by {far} at most", wanted.len());
-    }
 
     #[test]
     fn equals_pil_on_a_ramp() {

@@ -334,13 +334,4 @@ mod tests {
         assert!(e.to_string().contains("no images in this folder"), "{e}");
         assert!(Dataset::open(&empty.0.join("none"), &Options::default()).is_err());
     }
-
-    #[test]
-    fn real_data() {
-        let Some(path) = uad_tests::shared("data/images/mvtec_bottle") else { return };
-        let set = Dataset::open(&path, &Options::default()).unwrap();
-        assert_eq!((set.of(Split::Train).len(), set.of(Split::Test).len()), (209, 83));
-        assert_eq!(set.samples.iter().filter(|s| s.mask.is_some()).count(), 63);
-        assert_eq!((set.classes.len(), set.problems.len()), (1, 0));
-    }
 }

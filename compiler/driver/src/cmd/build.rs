@@ -1,6 +1,6 @@
 //! `uadc build`: a spec and weights as one runnable file.
 //!
-//! In: a spec, files of weights. Out: a bundle, or an executable that holds one; code for GPUs beside the bundle. Invariants: nothing is written unless all of it
+//! In: a spec, files of weights. Out: a bundle, or an executable that holds one; code for GPUs beside the bundle or in the executable. Invariants: nothing is written unless all of it
 //! is right; the probe in the bundle is what the detector gave on this machine when it was built.
 //! Imports: compiled, engine, weights; bundles.
 
@@ -11,11 +11,12 @@ use std::sync::Arc;
 use serde_json::Number;
 use uad_compiler::model::{InputInfo, LoaderStep, StageInfo, Static};
 use uad_kernels::cuda::nvrtc::Nvrtc;
-use uad_kernels::cuda::{Program, limits};
+use uad_kernels::cuda::{Precision, Program, limits};
 use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, Dim, Plan, Verified};
-use uad_runtime::bundle::{Bundle, Content, exe, v1};
-use uad_runtime::device::cuda::code::{Sidecar, key};
+use uad_runtime::bundle::{Content, exe, v1};
+use uad_runtime::device::cuda::code::key;
+use uad_runtime::device::cuda::sidecar::{Card, Sidecar, digest};
 use uad_runtime::device::executor::StoredBytes;
 use uad_runtime::device::memory::fits;
 
@@ -29,20 +30,22 @@ use crate::weights::{self, Tensors};
 /// Runs it.
 pub fn run(args: &Build) -> Done {
     let for_gpus = args.target != Target::Cpu;
-    if for_gpus && args.exe.is_some() {
-        return Err(Failure::Usage("an executable holds no code for GPUs; build a bundle: -o F.uadx".to_owned()));
+    if !for_gpus && args.precision != Precision::F32 {
+        return Err(Failure::Usage(format!("--precision {} is for GPUs: --target cuda", args.precision)));
     }
     // Looked for first, so that nothing is written without it.
     let compiler = if for_gpus { Some(Nvrtc::find().map_err(Failure::input)?) } else { None };
     let compiled = compiled::check_score(&args.spec, &args.choice)?;
-    let content = content(&compiled, args)?;
+    let content = Arc::new(content(&compiled, args)?);
+    let code = compiler.map(|c| gpu_code(&c, &content, args)).transpose()?;
     let look = Look::stderr();
     let path = match (&args.exe, &args.output) {
         (Some(exe_path), _) => {
             let own = std::env::current_exe().map_err(|e| Failure::input(format!("cannot find this program: {e}")))?;
             let runner = std::fs::read(&own).map_err(|e| Failure::file("read", &own, e))?;
             let bundle = content.to_bytes().map_err(Failure::Fault)?;
-            exe::write(exe_path, &runner, &bundle).map_err(|e| Failure::file("write", exe_path, e))?;
+            let code = code.as_ref().map_or(Ok(Vec::new()), Sidecar::to_bytes).map_err(Failure::Fault)?;
+            exe::write(exe_path, &runner, &bundle, &code).map_err(|e| Failure::file("write", exe_path, e))?;
             exe_path.clone()
         }
         (None, output) => {
@@ -60,38 +63,63 @@ pub fn run(args: &Build) -> Done {
         (n, _) => format!("{} from files, {n} from seed {}", count(content.given(&compiled), "tensor"), args.seed),
     };
     err(&format!("{} {} ({}, {from})\n", look.bold("built"), path.display(), bytes(size)));
-    if let Some(compiler) = compiler {
-        gpu_code(&compiler, &path, args)?;
+    if let Some(code) = code {
+        say_code(&code, &path, args)?;
     }
     Ok(())
 }
 
-/// Compiles the bundle's kernels for GPUs, into a file beside it.
-fn gpu_code(compiler: &Nvrtc, bundle: &Path, args: &Build) -> Done {
-    let opened = Bundle::open(bundle).map_err(Failure::input)?;
-    let engine = Engine::of_bundle(opened, &args::Engine::default(), &[])?;
-    let mut sidecar = Sidecar::default();
+/// Writes code beside the bundle where it is not in the executable, and says what there is.
+fn say_code(code: &Sidecar, path: &Path, args: &Build) -> Done {
+    let look = Look::stderr();
+    if args.exe.is_some() {
+        err(&format!("{} for GPUs in it: {}\n", look.bold("code"), code.describe()));
+        return Ok(());
+    }
+    let path = Sidecar::path(path);
+    code.write(&path).map_err(Failure::input)?;
+    let size = std::fs::metadata(&path).map_or(0, |m| m.len());
+    err(&format!("{} {} ({}, {})\n", look.bold("built"), path.display(), bytes(size), code.describe()));
+    Ok(())
+}
+
+/// The kernels of the score compiled for GPUs.
+fn gpu_code(compiler: &Nvrtc, built: &Arc<Built>, args: &Build) -> Done<Sidecar> {
+    let engine = Engine::new(built.verified.clone(), built.clone(), &args::Engine::default());
+    let mut sidecar = Sidecar::new(Card {
+        detector: built.card.detector.clone(),
+        plan: digest(&built.plan),
+        archs: args.arch.clone(),
+        batches: args.batch.clone(),
+        precision: args.precision.to_string(),
+    });
     for batch in &args.batch {
         let bound = engine.bind("score", &sizes(&engine, "score", i64::from(*batch), &[])?)?;
-        let program = Program::emit(&bound).map_err(Failure::Fault)?;
+        let program = Program::emit(&bound, args.precision).map_err(Failure::Fault)?;
         limits::check(&program).map_err(Failure::Fault)?;
         for arch in &args.arch {
             let compiled = compiler.compile(&program.text(), arch).map_err(Failure::input)?;
             sidecar.insert(key(&program, arch), compiled.cubin);
         }
     }
-    let path = Sidecar::path(bundle);
-    sidecar.write(&path).map_err(Failure::input)?;
-    let size = std::fs::metadata(&path).map_or(0, |m| m.len());
-    let what = format!("{} for {}", count(args.batch.len(), "size of batch"), args.arch.join(", "));
-    err(&format!("{} {} ({}, {what})\n", Look::stderr().bold("built"), path.display(), bytes(size)));
-    Ok(())
+    Ok(sidecar)
 }
 
 /// A bundle's content with what was given by files.
 struct Built {
     content: Content,
+    verified: Verified<Plan<Dim>>,
     given: usize,
+}
+
+impl StoredBytes for Built {
+    fn bytes(&self, path: &str) -> Option<&[u8]> {
+        self.stored.get(path).map(Tensor::as_bytes)
+    }
+
+    fn shape(&self, path: &str) -> Option<Vec<usize>> {
+        self.stored.get(path).map(|t| t.shape().to_vec())
+    }
 }
 
 impl std::ops::Deref for Built {
@@ -136,7 +164,8 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
         weights: args.weights.clone(),
         ..v1::Card::default()
     };
-    Ok(Built { content: packed(compiled, (text, plan), stored, card)?, given: given.len() })
+    let content = packed(compiled, (text, plan.clone()), stored, card)?;
+    Ok(Built { content, verified: plan, given: given.len() })
 }
 
 /// A bundle of these values and the plan with its text; what the model knows is added to the card.

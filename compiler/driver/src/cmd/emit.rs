@@ -6,7 +6,7 @@
 use uad_compiler::graph::{Graph, picture};
 use uad_compiler::pass::optimise;
 use uad_kernels::cpu::{Isa, Program};
-use uad_kernels::cuda::cost;
+use uad_kernels::cuda::{Precision, cost};
 use uad_plan::Bound;
 use uad_runtime::bundle::Bundle;
 
@@ -64,8 +64,8 @@ pub fn run(args: &Emit) -> Done {
             );
             let bound = engine.bind(&name, &build::sizes(&engine, &name, 1, &[])?)?;
             match args.form {
-                Form::Cuda => out(&cuda(&bound, &compiled.model.name)?),
-                Form::Launches => out(&launches(&bound, &compiled.model.name)?),
+                Form::Cuda => out(&cuda(&bound, args.precision, &compiled.model.name)?),
+                Form::Launches => out(&launches(&bound, args.precision, &compiled.model.name)?),
                 _ => out(&Program::clif(&bound, Isa::detect()).map_err(Failure::Fault)?),
             }
         }
@@ -76,8 +76,8 @@ pub fn run(args: &Emit) -> Done {
 }
 
 /// The launches of an entry, a line for each kernel of the plan.
-fn launches(bound: &Bound, detector: &str) -> Done<String> {
-    let program = uad_kernels::cuda::Program::emit(bound).map_err(Failure::Fault)?;
+fn launches(bound: &Bound, precision: Precision, detector: &str) -> Done<String> {
+    let program = uad_kernels::cuda::Program::emit(bound, precision).map_err(Failure::Fault)?;
     let costs = cost::of_call(bound, &program);
     let million = |n: u128| n as f64 / 1e6;
     let dims: String = bound.dims.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
@@ -101,8 +101,8 @@ fn launches(bound: &Bound, detector: &str) -> Done<String> {
 }
 
 /// The CUDA program of an entry.
-fn cuda(bound: &Bound, detector: &str) -> Done<String> {
-    let program = uad_kernels::cuda::Program::emit(bound).map_err(Failure::Fault)?;
+fn cuda(bound: &Bound, precision: Precision, detector: &str) -> Done<String> {
+    let program = uad_kernels::cuda::Program::emit(bound, precision).map_err(Failure::Fault)?;
     let dims: String = bound.dims.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
     let (functions, launches) = (program.functions.len(), program.launches());
     let head = format!("// {detector}, entry {}{dims}: {functions} functions, {launches} launches", bound.entry.name);

@@ -1,6 +1,6 @@
 //! `uadc inspect`: what a bundle holds.
 //!
-//! In: a bundle. Out: its card, its weights in numbers, its calibration, its digest, as text or as one JSON object. Invariants: the bundle was
+//! In: a bundle, code for GPUs with it. Out: its card, its weights in numbers, its calibration, its digest, as text or as one JSON object. Invariants: the bundle was
 //! verified before anything is said of it. Imports: calibrate; bundles.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use serde_json::json;
 use uad_plan::StoredKind;
 use uad_runtime::bundle::Bundle;
 use uad_runtime::bundle::v1::{Trained, Training};
+use uad_runtime::device::cuda::sidecar::Sidecar;
 
 use super::calibrate;
 use crate::args::Inspect;
@@ -26,6 +27,17 @@ struct Stored {
     text: String,
     values: u64,
     bytes: u64,
+}
+
+/// The code for GPUs in an executable or beside a bundle, or what is wrong with it.
+fn code(bundle: &Bundle) -> Option<Result<Sidecar, String>> {
+    let beside = Sidecar::path(bundle.path());
+    let read = match bundle.code() {
+        Some(bytes) => Sidecar::from_bytes(bytes),
+        None if beside.is_file() => Sidecar::open(&beside),
+        None => return None,
+    };
+    Some(read.and_then(|s| s.belongs_to(&bundle.plan.to_string()).map(|()| s)))
 }
 
 /// Runs it.
@@ -70,9 +82,10 @@ fn json_of(bundle: &Bundle, stored: &[Stored]) {
     let tensors: Vec<_> =
         stored.iter().map(|s| json!({ "path": s.path, "kind": s.kind, "type": s.text, "bytes": s.bytes })).collect();
     let entries: BTreeMap<_, _> = bundle.plan.entries.iter().map(|e| (e.name.clone(), e.kernels.len())).collect();
+    let code = code(bundle).map(|c| c.map_or_else(|e| json!({ "trouble": e }), |s| json!(s.card)));
     let told = json!({
         "path": bundle.path(), "bytes": bundle.bytes(), "digest": bundle.digest, "card": bundle.card,
-        "stored": kinds, "tensors": tensors, "kernels": entries,
+        "stored": kinds, "tensors": tensors, "kernels": entries, "gpu_code": code,
     });
     out(&format!("{told}\n"));
 }
@@ -122,6 +135,9 @@ fn text_of(bundle: &Bundle, stored: &[Stored]) {
         row("weights from", &card.weights.join("\n"));
     }
     row("seed", &card.seed.to_string());
+    if let Some(code) = code(bundle) {
+        row("GPU code", &code.map_or_else(|e| format!("none: {e}"), |s| s.describe()));
+    }
     for t in &card.training {
         row("trained on", &trained(t));
     }

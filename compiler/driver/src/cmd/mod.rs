@@ -24,10 +24,13 @@ mod train;
 mod verify;
 
 use crate::args::Command;
-use crate::failure::Done;
+use crate::failure::{Done, Failure};
 
 /// Runs one command.
 pub fn run(command: Command) -> Done {
+    if let Some(engine) = command.engine() {
+        engine.check().map_err(Failure::Usage)?;
+    }
     match command {
         Command::Demo(a) => demo::run(&a),
         Command::New(a) => new::run(&a),

@@ -53,6 +53,13 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// `part` of the reference material beside the workspace. Tests that need it are ignored where it was not there when they
+/// were compiled (`tests/build.rs`).
+pub fn shared(part: &str) -> PathBuf {
+    let path = root().join("../shared").join(part);
+    path.canonicalize().unwrap_or_else(|e| panic!("../shared/{part}: {e}"))
+}
+
 /// A folder for one test.
 pub struct Scratch(PathBuf);
 

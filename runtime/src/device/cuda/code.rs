@@ -2,18 +2,16 @@
 //!
 //! In: a program, an architecture. Out: a cubin. Invariants: code is found by a digest of the text, the architecture, the
 //! options and the version of the generator, so that code of another program cannot be taken for it; a bundle holds none;
-//! a file that cannot be written is no error. Imports: whole, `uad-kernels`.
+//! a file that cannot be written is no error. Imports: sidecar, whole, `uad-kernels`.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 use uad_kernels::cuda::Program;
 use uad_kernels::cuda::nvrtc::{Nvrtc, OPTIONS};
 
 use super::CudaError;
+use super::sidecar::Sidecar;
 use crate::whole;
 
 /// Changes when the same text needs other code around it.
@@ -39,61 +37,6 @@ pub fn folder() -> Option<PathBuf> {
         .map(|p| p.join("cuda"))
 }
 
-/// Compiled code for machines without a compiler, beside a bundle.
-#[derive(Clone, Debug, Default)]
-pub struct Sidecar {
-    /// Cubins by key.
-    codes: BTreeMap<String, Vec<u8>>,
-}
-
-impl Sidecar {
-    /// The name of a bundle's sidecar.
-    pub fn path(bundle: &Path) -> PathBuf {
-        let mut name = bundle.file_name().unwrap_or_default().to_owned();
-        name.push(".cuda");
-        bundle.with_file_name(name)
-    }
-
-    /// Reads a file.
-    pub fn open(path: &Path) -> Result<Sidecar, String> {
-        let error = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        let bytes = std::fs::read(path).map_err(|e| error(&e))?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| error(&e))?;
-        Ok(Sidecar { codes: tensors.iter().map(|(name, t)| (name.to_owned(), t.data().to_vec())).collect() })
-    }
-
-    /// Adds code.
-    pub fn insert(&mut self, key: String, cubin: Vec<u8>) {
-        self.codes.insert(key, cubin);
-    }
-
-    /// The code of a key.
-    pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.codes.get(key).map(Vec::as_slice)
-    }
-
-    /// How many programs it has code for, counted by architecture.
-    pub fn len(&self) -> usize {
-        self.codes.len()
-    }
-
-    /// Has it no code?
-    pub fn is_empty(&self) -> bool {
-        self.codes.is_empty()
-    }
-
-    /// Writes a file.
-    pub fn write(&self, path: &Path) -> Result<(), String> {
-        let error = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        let mut views = Vec::with_capacity(self.codes.len());
-        for (key, code) in &self.codes {
-            views.push((key, TensorView::new(Dtype::U8, vec![code.len()], code).map_err(|e| error(&e))?));
-        }
-        let bytes = safetensors::serialize(views, None).map_err(|e| error(&e))?;
-        whole::write(path, &bytes).map_err(|e| error(&e))
-    }
-}
-
 /// The code of a program: from the sidecar, the cache or the compiler, in this order.
 pub fn find(program: &Program, arch: &str, sidecar: Option<&Sidecar>) -> Result<Vec<u8>, CudaError> {
     let key = key(program, arch);
@@ -104,7 +47,12 @@ pub fn find(program: &Program, arch: &str, sidecar: Option<&Sidecar>) -> Result<
     if let Some(code) = cached.as_ref().and_then(|p| std::fs::read(p).ok()).filter(|c| c.starts_with(b"\x7fELF")) {
         return Ok(code);
     }
-    let code = compile(program, arch).map_err(CudaError::NoCompiler)?;
+    let code = compile(program, arch).map_err(|e| {
+        CudaError::NoCompiler(match sidecar {
+            Some(s) => format!("the code that was given is for {}, not for this call on {arch}; {e}", s.describe()),
+            None => e,
+        })
+    })?;
     if let Some(path) = cached {
         // Without a cache it is compiled again next time.
         let _ = path.parent().map(std::fs::create_dir_all);
@@ -135,20 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn a_sidecar_gives_back_what_it_was_given() {
-        let folder = std::env::temp_dir().join(format!("uad-sidecar-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = Sidecar::path(&folder.join("a.uadx"));
-        assert!(path.ends_with("a.uadx.cuda"));
+    fn a_sidecar_is_looked_at_first() {
         let mut s = Sidecar::default();
         s.insert(key(&program(0), "sm_80"), b"\x7fELFcode".to_vec());
-        s.write(&path).unwrap();
-        let again = Sidecar::open(&path).unwrap();
-        assert_eq!(again.len(), 1);
         // Found by its key alone, without cache and compiler.
-        assert_eq!(find(&program(0), "sm_80", Some(&again)).unwrap(), b"\x7fELFcode");
-        std::fs::write(&path, b"nothing").unwrap();
-        assert!(Sidecar::open(&path).is_err());
-        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(find(&program(0), "sm_80", Some(&s)).unwrap(), b"\x7fELFcode");
     }
 }

@@ -10,19 +10,29 @@ use std::sync::Arc;
 
 use cudarc::driver::{result, sys};
 use uad_kernels::cuda::program::{FLAGS, walk};
-use uad_kernels::cuda::{Arg, Launch, Program, Step, limits};
+use uad_kernels::cuda::{Arg, Launch, Precision, Program, Step, limits};
 use uad_plan::tensor::Tensor;
 use uad_plan::{Bound, Port, philox};
 
 use super::CudaError;
-use super::code::{self, Sidecar};
+use super::code;
 use super::driver::{Device, Memory, Module, Pinned, named};
 use super::layout::{DRAW, Layout};
+use super::sidecar::Sidecar;
 use crate::device::executor::StoredBytes;
 use crate::device::frame::{Draw, content_for};
 
 /// Longer calls are launched one by one.
 const RECORDED: u64 = 20_000;
+
+/// How an entry's kernels are made.
+#[derive(Clone, Copy, Default)]
+pub struct Compiled<'a> {
+    /// What contractions multiply.
+    pub precision: Precision,
+    /// Code that was compiled before.
+    pub sidecar: Option<&'a Sidecar>,
+}
 
 /// A bound entry on a device, ready to run.
 pub struct CudaExecutor {
@@ -48,12 +58,12 @@ impl CudaExecutor {
         bound: Bound,
         stored: &dyn StoredBytes,
         device: &Arc<Device>,
-        sidecar: Option<&Sidecar>,
+        how: &Compiled<'_>,
     ) -> Result<CudaExecutor, CudaError> {
-        let program = Program::emit(&bound).map_err(CudaError::Other)?;
+        let program = Program::emit(&bound, how.precision).map_err(CudaError::Other)?;
         limits::check(&program).map_err(CudaError::Other)?;
         let layout = Layout::of(&bound, &program);
-        let cubin = code::find(&program, &device.arch, sidecar)?;
+        let cubin = code::find(&program, &device.arch, how.sidecar)?;
         let module = Module::new(device, &cubin)?;
         let functions = program.functions.iter().map(|f| module.function(&f.name, f.function.block));
         let functions = functions.collect::<Result<Vec<_>, _>>()?;

@@ -84,7 +84,7 @@ mod tests {
         let plan = verify(text::parse(body).unwrap()).unwrap();
         for b in [1, 3, 100] {
             let bound = bind(&plan, "score", &BTreeMap::from([("b".to_owned(), b)])).unwrap();
-            let program = Program::emit(&bound).unwrap();
+            let program = Program::emit(&bound, Default::default()).unwrap();
             let layout = Layout::of(&bound, &program);
             let mut areas = vec![(layout.draw, DRAW), (layout.work, program.workspace)];
             areas.extend((0..bound.entry.buffers.len()).map(|i| (layout.buffers[i], bound.buffer_bytes(i))));

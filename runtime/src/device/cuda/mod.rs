@@ -8,6 +8,7 @@ pub mod code;
 pub mod driver;
 pub mod executor;
 pub mod layout;
+pub mod sidecar;
 
 use std::fmt;
 
