@@ -35,6 +35,8 @@ texts! {
 texts! {
     /// Specs: name and text.
     SPECS, "specs", ".uad":
+    "ablations"
+    "boards"
     "btf"
     "dinomaly"
     "draem"
@@ -54,6 +56,7 @@ texts! {
     "rd4ad"
     "refined"
     "simplenet"
+    "small"
     "stfpm"
     "surfaces"
     "tiny"

@@ -304,7 +304,7 @@ proptest! {
         let side = width.min(64);
         let shorter = resize::shorter(&image, side);
         prop_assert_eq!(shorter.width().min(shorter.height()), side);
-        prop_assert_eq!(resize::centre_crop(&image, side).dimensions(), (side, side));
+        prop_assert_eq!(resize::centre_crop(&image, side, 2 * side).dimensions(), (2 * side, side));
     }
 
     #[test]
@@ -314,8 +314,8 @@ proptest! {
     ) {
         if let Ok(step) = pipeline::Step::new(name, &args) {
             let extent = match step {
-                pipeline::Step::Resize(h, w) => h.max(w),
-                pipeline::Step::ResizeShorter(s) | pipeline::Step::CentreCrop(s) => s,
+                pipeline::Step::Resize(h, w) | pipeline::Step::CentreCrop(h, w) => h.max(w),
+                pipeline::Step::ResizeShorter(s) => s,
             };
             prop_assert!((1..=16384).contains(&extent));
         }

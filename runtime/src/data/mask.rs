@@ -58,7 +58,7 @@ impl Mask {
                 let size = super::resize::shorter_size((m.height as u32, m.width as u32), *s);
                 m.nearest(size.0 as usize, size.1 as usize)
             }
-            Step::CentreCrop(s) => m.centre_crop(*s as usize),
+            Step::CentreCrop(h, w) => m.centre_crop(*h as usize, *w as usize),
         })
     }
 
@@ -86,15 +86,15 @@ impl Mask {
         Mask { height, width, values: rows.iter().flat_map(line).collect() }
     }
 
-    fn centre_crop(&self, size: usize) -> Mask {
-        let start = |extent: usize| super::resize::crop_start(extent as i64, size as i64);
-        let (top, left) = (start(self.height), start(self.width));
+    fn centre_crop(&self, height: usize, width: usize) -> Mask {
+        let start = |extent: usize, size: usize| super::resize::crop_start(extent as i64, size as i64);
+        let (top, left) = (start(self.height, height), start(self.width, width));
         let at = |y: usize, x: usize| {
             let (y, x) = (usize::try_from(y as i64 + top).ok()?, usize::try_from(x as i64 + left).ok()?);
             if y < self.height && x < self.width { self.values.get(y * self.width + x).copied() } else { None }
         };
-        let values = (0..size * size).map(|i| at(i / size, i % size).unwrap_or(0)).collect();
-        Mask { height: size, width: size, values }
+        let values = (0..height * width).map(|i| at(i / width, i % width).unwrap_or(0)).collect();
+        Mask { height, width, values }
     }
 }
 
@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn steps_follow_the_image() {
         let m = ramp(6, 8);
-        let both = m.prepare(&[Step::ResizeShorter(3), Step::CentreCrop(3)]);
+        let both = m.prepare(&[Step::ResizeShorter(3), Step::CentreCrop(3, 3)]);
         assert_eq!((both.height, both.width), (3, 3));
         let small = m.nearest(3, 4);
         assert_eq!(both.values[0], small.values[0]);
-        let wide = m.prepare(&[Step::CentreCrop(10)]);
+        let wide = m.prepare(&[Step::CentreCrop(10, 10)]);
         assert_eq!((wide.values[0], wide.values[2 * 10 + 1]), (0, m.values[0]));
     }
 }

@@ -15,8 +15,8 @@ pub enum Step {
     Resize(u32, u32),
     /// The shorter side to this.
     ResizeShorter(u32),
-    /// The middle square.
-    CentreCrop(u32),
+    /// The middle, of this height and width.
+    CentreCrop(u32, u32),
 }
 
 impl Step {
@@ -30,7 +30,7 @@ impl Step {
         match name {
             "resize" => Ok(Step::Resize(extent(0)?, extent(1)?)),
             "resize_shorter" => Ok(Step::ResizeShorter(extent(0)?)),
-            "centre_crop" => Ok(Step::CentreCrop(extent(0)?)),
+            "centre_crop" => Ok(Step::CentreCrop(extent(0)?, extent(1)?)),
             _ => Err(format!("this version has no loader step `{name}`")),
         }
     }
@@ -44,7 +44,7 @@ pub fn prepare(image: &RgbImage, steps: &[Step]) -> RgbImage {
         now = Some(match step {
             Step::Resize(h, w) => resize::bilinear(from, *h, *w),
             Step::ResizeShorter(s) => resize::shorter(from, *s),
-            Step::CentreCrop(s) => resize::centre_crop(from, *s),
+            Step::CentreCrop(h, w) => resize::centre_crop(from, *h, *w),
         });
     }
     now.unwrap_or_else(|| image.clone())

@@ -84,11 +84,11 @@ pub fn shorter_size((h, w): (u32, u32), size: u32) -> (u32, u32) {
     if h <= w { (size, long(w, h)) } else { (long(h, w), size) }
 }
 
-/// The middle `size` x `size`; what lies outside the image is black.
-pub fn centre_crop(image: &RgbImage, size: u32) -> RgbImage {
-    let start = |extent: u32| crop_start(extent.into(), size.into());
-    let (top, left) = (start(image.height()), start(image.width()));
-    RgbImage::from_fn(size, size, |x, y| {
+/// The middle of this height and width; what lies outside the image is black.
+pub fn centre_crop(image: &RgbImage, height: u32, width: u32) -> RgbImage {
+    let (top, left) =
+        (crop_start(image.height().into(), height.into()), crop_start(image.width().into(), width.into()));
+    RgbImage::from_fn(width, height, |x, y| {
         let (x, y) = (i64::from(x) + left, i64::from(y) + top);
         match (u32::try_from(x), u32::try_from(y)) {
             (Ok(x), Ok(y)) if x < image.width() && y < image.height() => *image.get_pixel(x, y),
@@ -121,8 +121,10 @@ mod tests {
     #[test]
     fn crops_the_middle() {
         let image = RgbImage::from_fn(5, 4, |x, y| image::Rgb([x as u8, y as u8, 0]));
-        let cut = centre_crop(&image, 3);
+        let cut = centre_crop(&image, 3, 3);
         assert_eq!(cut.get_pixel(0, 0).0, [1, 0, 0]);
-        assert_eq!(centre_crop(&image, 7).get_pixel(0, 0).0, [0, 0, 0]);
+        let low = centre_crop(&image, 2, 5);
+        assert_eq!((low.dimensions(), low.get_pixel(0, 0).0), ((5, 2), [0, 1, 0]));
+        assert_eq!(centre_crop(&image, 7, 7).get_pixel(0, 0).0, [0, 0, 0]);
     }
 }
