@@ -1,11 +1,12 @@
 //! `uadc` at work on a small detector: check, fmt, emit, new, build, run, verify.
 //!
 //! In: a spec of two layers and generated pictures, in a folder of its own. Out: nothing. Invariants: results on standard output,
-//! words on standard error; the same seed gives the same bytes. Imports: the plan's text form.
+//! words on standard error; the same seed gives the same bytes. Imports: the plan's text form, bundles.
 
 mod uadc;
 
 use serde_json::Value;
+use uad_runtime::bundle::Bundle;
 use uadc::Scratch;
 
 const SPEC: &str = "\
@@ -157,4 +158,27 @@ fn a_detector_scores_pictures() {
     let exe = s.uadc(&["build", "tiny.uad", "--set", "width=3", "--seed", "7", "--exe", "tiny"]);
     assert_eq!(exe.code, 0, "{exe:?}");
     assert_eq!(s.shell("./tiny in/one.bmp in/two.bmp --json").out, one.out);
+}
+
+/// A student that is built as its teacher is learns from how it is drawn: weights that come from a file, or along, are the teacher's.
+#[test]
+fn weights_are_for_what_is_frozen() {
+    let s = Scratch::new("student");
+    let spec = "use encoders.surface_net\nuse specs.stfpm.stfpm\ndetector pair = stfpm { teacher: surface_net(taps: [1]), student: surface_net(taps: [1]), size: 32 }\n";
+    s.file("pair.uad", spec);
+    let shipped = uadc::root().join("stdlib/weights/surface_net.uadx").display().to_string();
+    let mut all = Vec::new();
+    for (name, more) in
+        [("a", vec!["--seed", "1"]), ("b", vec!["--seed", "2"]), ("c", vec!["--seed", "1", "--weights", &shipped])]
+    {
+        let to = s.path(&format!("{name}.uadx"));
+        let at = to.display().to_string();
+        let built = s.uadc(&[&["build", "pair.uad", "-o", &at][..], &more].concat());
+        assert_eq!(built.code, 0, "{built:?}");
+        all.push(Bundle::open(&to).unwrap().all_stored());
+    }
+    let first = |n: usize, of: &str| all[n].get(&format!("{of}.first.conv.w")).unwrap();
+    assert!(first(0, "student") != first(0, "teacher"));
+    assert!(first(0, "teacher") == first(1, "teacher") && first(0, "student") != first(1, "student"));
+    assert!(all[0] == all[2], "the weights that come along, named");
 }

@@ -4,7 +4,7 @@
 //! format, on every machine. Imports: [`super::strip`], [`super::isa`],
 //! `uad-plan`.
 
-use super::isa::{Isa, Kind};
+use super::isa::Isa;
 use super::strip::DrawKey;
 use uad_plan::philox;
 
@@ -102,8 +102,8 @@ unsafe fn draw_run(
 /// The microkernel of an instruction set.
 pub fn draw(isa: Isa) -> DrawFn {
     macro_rules! with {
-        ($features:literal) => {{
-            #[target_feature(enable = $features)]
+        ($($features:literal)?) => {{
+            $(#[target_feature(enable = $features)])?
             unsafe extern "C" fn with(
                 to: *mut f32,
                 elements: *const i32,
@@ -121,13 +121,11 @@ pub fn draw(isa: Isa) -> DrawFn {
     }
     match isa.kind() {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => with!("avx512f,avx512bw,avx512dq,avx512vl,avx2"),
+        super::isa::Kind::Avx512 => with!("avx512f,avx512bw,avx512dq,avx512vl,avx2"),
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => with!("avx2"),
-        #[cfg(target_arch = "x86_64")]
-        _ => with!("sse2"),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => with!("neon"),
+        super::isa::Kind::Avx2 => with!("avx2"),
+        // What every machine of the target has: SSE2, NEON.
+        _ => with!(),
     }
 }
 
