@@ -9,7 +9,7 @@ use super::hole_split::is_call;
 use super::isa::Isa;
 use super::nest::{FETCH, Nest, block_of, indices, loads};
 use super::run::{Compiled, RunContext, tasks_of};
-use super::strip::{DrawKey, Move, Port, StripArgs, StripId, StripOperand, StripSpec};
+use super::strip::{DrawKey, Move, Port, StripId, StripOperand, StripSpec};
 use uad_plan::{Access, BufferId, DType, Hole, Inst};
 
 /// What templates get when they are compiled.
@@ -187,14 +187,7 @@ impl Compiled for Map {
                     for (w, r) in results.iter_mut().enumerate() {
                         *r = nest.target(&walk, cx, w, first);
                     }
-                    function(&StripArgs {
-                        n,
-                        reads: walk.operands.as_ptr(),
-                        slots: slots.as_ptr(),
-                        results: results.as_ptr(),
-                        base: walk.base.as_ptr(),
-                        draw: &draw,
-                    });
+                    walk.call(function, n, slots, results, &draw);
                 }
                 block += 1;
                 if block == self.blocks {

@@ -6,7 +6,7 @@
 //! allocate nothing. Imports: [`super::run`], [`super::strip`], `uad-plan`.
 
 use super::run::{Bump, RunContext};
-use super::strip::{Move, Port, StripOperand};
+use super::strip::{DrawKey, Move, Port, StripArgs, StripFn, StripOperand};
 use uad_plan::{Access, DType, Hole, Inst};
 
 /// Most points of a strip that has fetched operands.
@@ -70,6 +70,32 @@ pub struct Walk<'a> {
     pub operands: &'a mut [StripOperand],
     /// Buffers of fetched operands, [`FETCH`] elements each.
     buffers: &'a mut [u8],
+}
+
+impl Walk<'_> {
+    /// Calls a hole at the `n` points of the strip that were fetched.
+    ///
+    /// # Safety
+    /// The operands fit what the hole was compiled from ([`StripFn`]).
+    pub unsafe fn call(
+        &self,
+        hole: StripFn,
+        n: usize,
+        slots: &[StripOperand],
+        results: &[StripOperand],
+        draw: &DrawKey,
+    ) {
+        let args = StripArgs {
+            n,
+            reads: self.operands.as_ptr(),
+            slots: slots.as_ptr(),
+            results: results.as_ptr(),
+            base: self.base.as_ptr(),
+            draw,
+        };
+        // SAFETY: the caller's contract.
+        unsafe { hole(&args) }
+    }
 }
 
 /// An operand at the points of some axes: element offsets, and what the guards add, from the origin of those axes.

@@ -13,7 +13,7 @@ use super::map::{Site, by_stride, cost_of};
 use super::nest::{FETCH, Nest, PointTable, Walk, block_of, indices, loads};
 use super::reduce::{self, Fold};
 use super::run::{Bump, Compiled, RunContext, tasks_of};
-use super::strip::{Move, Port, StripArgs, StripId, StripOperand, StripSpec};
+use super::strip::{Move, Port, StripId, StripOperand, StripSpec};
 use std::ops::Range;
 use uad_plan::{Access, DType, Hole, Inst, ReduceOp, RowStage};
 
@@ -402,14 +402,7 @@ impl Rows {
             }
             let Some(strip) = strip else { return values };
             let result = StripOperand::new(keep.map_or(values, |k| kept[k]), 1);
-            cx.code.get(*strip)(&StripArgs {
-                n: item.n,
-                reads: walk.operands.as_ptr(),
-                slots: slots.as_ptr(),
-                results: &result,
-                base: walk.base.as_ptr(),
-                draw: &cx.draw,
-            });
+            walk.call(cx.code.get(*strip), item.n, slots, std::slice::from_ref(&result), &cx.draw);
             if let Some(k) = keep {
                 let at = self.nest.reads.len() + k;
                 walk.operands[at] = result;
@@ -522,14 +515,7 @@ impl Rows {
                     self.nest.start(walk, item.first);
                 }
                 let result = self.nest.target(walk, cx, write, item.first);
-                function(&StripArgs {
-                    n,
-                    reads: walk.operands.as_ptr(),
-                    slots: slots.as_ptr(),
-                    results: &result,
-                    base: walk.base.as_ptr(),
-                    draw: &cx.draw,
-                });
+                walk.call(function, n, slots, std::slice::from_ref(&result), &cx.draw);
             }
         });
     }

@@ -7,7 +7,7 @@
 use super::map::{Site, cost_of};
 use super::nest::{FETCH, Nest, block_of, indices, loads};
 use super::run::{Compiled, RunContext, tasks_of};
-use super::strip::{Move, Port, StripArgs, StripId, StripOperand, StripSpec};
+use super::strip::{Move, Port, StripId, StripOperand, StripSpec};
 use uad_plan::{Access, DType, Hole};
 
 /// A compiled `scatter-add`.
@@ -148,14 +148,7 @@ impl Compiled for Scatter {
                             // SAFETY: the context's contract; the points are the nest's.
                             unsafe {
                                 nest.fetch(&mut walk, cx, first, n);
-                                function(&StripArgs {
-                                    n,
-                                    reads: walk.operands.as_ptr(),
-                                    slots: std::ptr::null(),
-                                    results: &result,
-                                    base: walk.base.as_ptr(),
-                                    draw: &cx.draw,
-                                });
+                                walk.call(function, n, &[], std::slice::from_ref(&result), &cx.draw);
                                 let target = nest.target(&walk, cx, 0, first);
                                 match self.dtype {
                                     DType::F32 => {
