@@ -8,6 +8,7 @@ pub mod compile;
 pub mod diag;
 pub mod grad;
 pub mod graph;
+mod hash;
 pub mod library;
 pub mod lower;
 pub mod model;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use uad_plan::{Binding, DType, Dim};
 
 use crate::graph::samples::{State, samples};
-use crate::graph::{Graph, Node, NodeId, Op, TensorType};
+use crate::graph::{Args, Graph, Node, NodeId, Op, TensorType};
 use crate::model::{Model, prune};
 
 /// Splits the steps of all stages.
@@ -43,7 +43,7 @@ fn given(g: &Graph, features: &Graph) -> Graph {
         let n = g.node(id);
         let op = have.get(&number).map(|name| Op::Input((*name).clone()));
         let (op, args) = match op {
-            Some(input) => (input, Vec::new()),
+            Some(input) => (input, Args::new()),
             None => (n.op.clone(), n.args.iter().map(|a| to[a.0 as usize]).collect()),
         };
         new.nodes.push(Node { op, args, ..n.clone() });

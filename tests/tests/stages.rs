@@ -453,6 +453,35 @@ fn memory_bank_and_gaussian_detect() {
 }
 
 #[test]
+fn an_extent_that_only_a_state_names_is_that_of_what_a_view_is_of() {
+    let mut l = learner(
+        "use data.tensor
+use norms.square
+detector case {
+  input x: f32[b, 4, 3] from tensor
+  state bank: f32[m, d]
+  stage remember { bank <- all(x)[N n d -> (N n) d] }
+  score {
+    map = min(sum(square(x[b n d -> b n 1 d] - bank[m c -> 1 1 m c]), axis: 3), axis: 2)
+  }
+}
+",
+        &Choice::default(),
+    );
+    let calls: Vec<Tensors> = (0..3).map(|n| Tensors::from([("x".to_owned(), noise(n, &[2, 4, 3]))])).collect();
+    pass(&mut l, "remember", &calls);
+    let kept: Vec<f64> = calls.iter().flat_map(|c| c["x"].iter()).collect();
+    let asked = noise(9, &[2, 4, 3]);
+    let is = l.computed("score", &[Tensors::from([("x".to_owned(), asked.clone())])], 2).expect("a score").remove(0);
+    let asked: Vec<f64> = asked.iter().collect();
+    let squared = |p: &[f64], q: &[f64]| p.iter().zip(q).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+    let nearest = asked.chunks(3).map(|p| kept.chunks(3).map(|q| squared(p, q)).fold(f64::INFINITY, f64::min));
+    for (is, must) in is["map"].iter().zip(nearest) {
+        assert!((is - must).abs() < 1e-5, "{is} and {must}");
+    }
+}
+
+#[test]
 fn what_does_not_change_is_computed_once() {
     let text = std::fs::read_to_string(root().join("specs/uniad.uad")).expect("the spec");
     let set = [("size", "64"), ("hidden", "16"), ("heads", "2"), ("layers", "1"), ("window", "3")];

@@ -3,10 +3,9 @@
 //! In: graphs, from which dead nodes are gone, so that what is there is reached. Out: E0401, E0403.
 //! Invariants: one message per draw site and label. Imports: graphs.
 
-use std::collections::HashSet;
-
 use crate::diag::{Diagnostic, Place};
 use crate::graph::{Graph, Op};
+use crate::hash::FxHashSet;
 use crate::model::{Facts, Model};
 
 /// All nodes of a graph and of the bodies of its loops.
@@ -36,7 +35,7 @@ pub(crate) fn draws(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
             walk(body, &mut note);
         }
     }
-    let mut seen: HashSet<Place> = HashSet::new();
+    let mut seen: FxHashSet<Place> = FxHashSet::default();
     for (s, node) in sites {
         let place = facts.draws.get(&s).copied().unwrap_or(Place { file: 0, span: Default::default() });
         if !seen.insert(place) {

@@ -3,17 +3,19 @@
 //! In: graphs. Out: E0408. Invariants: only masks made of constants are looked at, of at most a million elements;
 //! everything else is left to the run. Imports: graphs, scalar operations.
 
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use uad_plan::{DType, ReduceOp, ScalarOp};
 
 use crate::diag::Diagnostic;
 use crate::graph::{Graph, NodeId, Op};
+use crate::hash::{FxHashMap, FxHashSet};
 use crate::model::{Facts, Model};
 
 /// Largest mask that is computed.
 const LARGEST: usize = 1 << 20;
+/// Values at the start of a row that are looked at before all of the mask is computed.
+const GLANCE: usize = 16;
 
 /// A constant: values that are read with a stride per axis. Views of it share them.
 #[derive(Clone)]
@@ -21,14 +23,32 @@ struct Known {
     shape: Vec<usize>,
     first: usize,
     strides: Vec<isize>,
-    values: Rc<[f64]>,
+    values: Values,
+}
+
+/// Values in a row.
+#[derive(Clone)]
+enum Values {
+    Stored(Rc<[f64]>),
+    /// Computed when read: most rows of a mask show with their first values that they are not empty.
+    Mapped(Rc<Mapped>),
+}
+
+/// A scalar operation at every element, row-major.
+struct Mapped {
+    op: ScalarOp,
+    /// Quotients of integers are floored.
+    floors: bool,
+    shape: Vec<usize>,
+    /// Of this shape, their values stored.
+    args: Vec<Known>,
 }
 
 /// Looks at every `select(mask, x, -inf)`.
 pub(crate) fn check(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
-    let mut told = HashSet::new();
+    let mut told = FxHashSet::default();
     for g in &model.entries {
-        let mut memo: HashMap<NodeId, Option<Known>> = HashMap::new();
+        let mut memo: FxHashMap<NodeId, Option<Known>> = FxHashMap::default();
         for (i, n) in g.nodes.iter().enumerate() {
             let Op::Map(ScalarOp::Select) = n.op else { continue };
             let (mask, low) = (stripped(g, n.args[0]), stripped(g, n.args[2]));
@@ -40,7 +60,11 @@ pub(crate) fn check(model: &Model, facts: &Facts, out: &mut Vec<Diagnostic>) {
             }
             let Some(known) = value(g, mask, &mut memo, 0) else { continue };
             let row = known.shape.last().copied().unwrap_or(1).max(1);
-            let empty = known.in_order().chunks(row).position(|r| r.iter().all(|v| *v == 0.0));
+            let rows = known.shape.iter().product::<usize>() / row;
+            let shows = |r: &usize| (r * row..r * row + row.min(GLANCE)).any(|n| known.at(n) != 0.0);
+            let open: Vec<usize> = (0..rows).filter(|r| !shows(r)).collect();
+            let all = if open.is_empty() { Rc::default() } else { known.in_order() };
+            let empty = open.into_iter().find(|r| all[r * row..(r + 1) * row].iter().all(|v| *v == 0.0));
             if let Some(k) = empty {
                 let place = super::place_of(facts, &g.name, i);
                 if told.insert(place) {
@@ -80,21 +104,85 @@ fn row_major(shape: &[usize]) -> Vec<isize> {
     s
 }
 
+/// Where element `n` of a shape stands, counted row by row.
+fn place(mut n: usize, shape: &[usize], first: usize, strides: &[isize]) -> usize {
+    let mut at = first as isize;
+    for (extent, stride) in shape.iter().zip(strides).rev() {
+        let extent = (*extent).max(1);
+        at += (n % extent) as isize * stride;
+        n /= extent;
+    }
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
+
+impl Values {
+    fn at(&self, n: usize) -> f64 {
+        match self {
+            Values::Stored(v) => v.get(n).copied().unwrap_or(0.0),
+            Values::Mapped(m) => m.of(|a| a.at(n)),
+        }
+    }
+}
+
+impl Mapped {
+    fn of(&self, arg: impl Fn(&Known) -> f64) -> f64 {
+        // No scalar operation takes more.
+        let mut point = [0.0; 4];
+        for (p, a) in point.iter_mut().zip(&self.args) {
+            *p = arg(a);
+        }
+        let v = self.op.eval(&point[..self.args.len().min(4)]);
+        if self.floors { v.floor() } else { v }
+    }
+
+    /// All of them.
+    fn stored(&self) -> Rc<[f64]> {
+        let args: Vec<Rc<[f64]>> = self.args.iter().map(Known::in_order).collect();
+        let size: usize = self.shape.iter().product();
+        let value = |n: usize| {
+            let mut point = [0.0; 4];
+            for (p, a) in point.iter_mut().zip(&args) {
+                *p = a[n];
+            }
+            let v = self.op.eval(&point[..args.len().min(4)]);
+            if self.floors { v.floor() } else { v }
+        };
+        (0..size).map(value).collect()
+    }
+}
+
 impl Known {
     fn new(shape: Vec<usize>, values: Rc<[f64]>) -> Known {
-        Known { first: 0, strides: row_major(&shape), shape, values }
+        Known { first: 0, strides: row_major(&shape), shape, values: Values::Stored(values) }
+    }
+
+    /// Element `n`, counted row by row.
+    fn at(&self, n: usize) -> f64 {
+        self.values.at(place(n, &self.shape, self.first, &self.strides))
+    }
+
+    /// Are these all the values, row by row?
+    fn is_in_order(&self, length: usize) -> bool {
+        self.first == 0 && self.shape.iter().product::<usize>() == length && self.strides == row_major(&self.shape)
     }
 
     /// All values, row-major.
     fn in_order(&self) -> Rc<[f64]> {
-        let size: usize = self.shape.iter().product();
-        if self.first == 0 && size == self.values.len() && self.strides == row_major(&self.shape) {
-            return self.values.clone();
+        let values = match &self.values {
+            Values::Stored(v) => v.clone(),
+            Values::Mapped(m) => m.stored(),
+        };
+        if self.is_in_order(values.len()) {
+            return values;
         }
-        let mut at = vec![0; self.shape.len()];
+        let size: usize = self.shape.iter().product();
+        let value = |n: isize| usize::try_from(n).ok().and_then(|n| values.get(n)).copied().unwrap_or(0.0);
+        let (run, step) = (self.shape.last().copied().unwrap_or(1), self.strides.last().copied().unwrap_or(0));
+        let mut all = Vec::with_capacity(size);
+        let mut at = vec![0; self.shape.len().saturating_sub(1)];
         let mut from = self.first as isize;
-        let mut next = || {
-            let v = usize::try_from(from).ok().and_then(|n| self.values.get(n)).copied().unwrap_or(0.0);
+        while all.len() < size {
+            all.extend((0..run as isize).map(|i| value(from + i * step)));
             for n in (0..at.len()).rev() {
                 at[n] += 1;
                 from += self.strides[n];
@@ -104,13 +192,12 @@ impl Known {
                 from -= self.strides[n] * at[n] as isize;
                 at[n] = 0;
             }
-            v
-        };
-        (0..size).map(|_| next()).collect()
+        }
+        all.into()
     }
 }
 
-fn value(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Option<Known>>, depth: usize) -> Option<Known> {
+fn value(g: &Graph, id: NodeId, memo: &mut FxHashMap<NodeId, Option<Known>>, depth: usize) -> Option<Known> {
     if let Some(k) = memo.get(&id) {
         return k.clone();
     }
@@ -119,7 +206,7 @@ fn value(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Option<Known>>, depth
     r
 }
 
-fn compute(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Option<Known>>, depth: usize) -> Option<Known> {
+fn compute(g: &Graph, id: NodeId, memo: &mut FxHashMap<NodeId, Option<Known>>, depth: usize) -> Option<Known> {
     let n = g.node(id);
     let shape = closed(g, id)?;
     let size: usize = shape.iter().product();
@@ -138,7 +225,7 @@ fn compute(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Option<Known>>, dep
         Op::Iota { axis } => {
             let mut strides = vec![0; shape.len()];
             strides[*axis] = 1;
-            let values = (0..shape[*axis]).map(|i| i as f64).collect();
+            let values = Values::Stored((0..shape[*axis]).map(|i| i as f64).collect());
             return Some(Known { shape, first: 0, strides, values });
         }
         Op::Map(f) => {
@@ -149,21 +236,24 @@ fn compute(g: &Graph, id: NodeId, memo: &mut HashMap<NodeId, Option<Known>>, dep
                 shape.iter().enumerate().map(|(k, n)| if same(k) { (*n).min(1) } else { *n }).collect();
             let mut strides = row_major(&few);
             (0..few.len()).filter(|k| same(*k)).for_each(|k| strides[k] = 0);
-            let size: usize = few.iter().product();
-            args.iter_mut().for_each(|a| a.shape.clone_from(&few));
-            let args: Vec<Rc<[f64]>> = args.iter().map(Known::in_order).collect();
-            let mut point = vec![0.0; args.len()];
-            let mut at = |i: usize| {
-                for (p, a) in point.iter_mut().zip(&args) {
-                    *p = a.get(i).copied().unwrap_or(0.0);
+            for a in &mut args {
+                a.shape.clone_from(&few);
+                if let Values::Mapped(m) = &a.values {
+                    a.values = Values::Stored(m.stored());
                 }
-                let v = f.eval(&point);
-                if floors { v.floor() } else { v }
-            };
-            let values = (0..size).map(&mut at).collect();
-            return Some(Known { shape, first: 0, strides, values });
+            }
+            let mapped = Mapped { op: *f, floors, shape: few, args };
+            return Some(Known { shape, first: 0, strides, values: Values::Mapped(Rc::new(mapped)) });
         }
-        Op::Reshape => args.first()?.in_order(),
+        Op::Reshape => {
+            let x = args.pop()?;
+            match &x.values {
+                Values::Mapped(m) if x.is_in_order(m.shape.iter().product()) => {
+                    return Some(Known { first: 0, strides: row_major(&shape), shape, values: x.values });
+                }
+                _ => x.in_order(),
+            }
+        }
         Op::Permute(perm) => {
             let x = args.pop()?;
             let strides = perm.iter().map(|p| x.strides[*p]).collect();

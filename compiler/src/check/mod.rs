@@ -4,6 +4,7 @@
 //! nothing where elaboration failed. Imports: model, graph, diagnostics.
 
 mod batch;
+mod dims;
 mod flow;
 mod mask;
 mod stored;
@@ -24,11 +25,13 @@ pub fn check(
 ) -> (Option<Model>, Vec<Diagnostic>) {
     let program = Program::read(files, loader, root_path, &choice.set);
     let detector = choice.detector.as_deref().or(program.main());
-    checked(&program, choice, detector.as_slice(), false)
+    let done = checked(&program, choice, detector.as_slice(), false);
+    free_later(program.modules);
+    done
 }
 
 /// [`check`], and then the file's other detectors, and what no detector calls. The model is the chosen detector's, as deep as
-/// [`Depth::Score`].
+/// [`Depth::Findings`].
 pub fn check_all(
     files: &mut Files,
     loader: &dyn Loader,
@@ -45,15 +48,23 @@ pub fn check_all(
     if !whole || program.unparsed() {
         detectors.truncate(1);
     }
-    let choice = Choice { depth: Depth::Score, ..choice.clone() };
-    checked(&program, &choice, &detectors, whole)
+    let choice = Choice { depth: Depth::Findings, ..choice.clone() };
+    let done = checked(&program, &choice, &detectors, whole);
+    free_later(program.modules);
+    done
+}
+
+/// Frees on a thread of its own: a process that ends here need not wait for it.
+fn free_later(made: impl Send + 'static) {
+    // Without room for a thread it is freed here.
+    drop(std::thread::Builder::new().name("free".into()).spawn(move || drop(made)));
 }
 
 /// The first detector's model and findings, and errors of the others. With `rest`, what none of them calls is looked at too.
 fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -> (Option<Model>, Vec<Diagnostic>) {
     let mut done = model::on_deep_stacks(detectors.len(), |n| {
         let (model, found, facts) = analysed(program, choice, detectors[n]);
-        (model.filter(|_| n == 0), found, facts.called)
+        (model, found, facts.called)
     })
     .into_iter()
     .map(|d| {
@@ -75,9 +86,11 @@ fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -
             }
         }
     };
-    for (_, more, facts) in done {
+    let mut unwanted = Vec::new();
+    for (model, more, facts) in done {
         called.extend(facts);
         add(more);
+        unwanted.extend(model.into_iter().flat_map(|m| m.entries));
     }
     if rest {
         let found = model::on_deep_stacks(1, |_| program.uncalled(&called));
@@ -85,14 +98,17 @@ fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -
     }
     out.sort_by_key(order);
     let failed = out.iter().any(|d| d.severity == Severity::Error);
-    (model.filter(|_| !failed).map(|m| made(m, choice.depth)), out)
+    let model = model.filter(|_| !failed).map(|m| made(m, choice.depth, &mut unwanted));
+    free_later(unwanted);
+    (model, out)
 }
 
 /// The entries that were asked for.
-fn made(mut model: Model, depth: Depth) -> Model {
+fn made(mut model: Model, depth: Depth, unwanted: &mut Vec<Graph>) -> Model {
     match depth {
         Depth::Whole => split::split(&mut model),
         Depth::Score => model.entries.retain(|g| g.name == "init" || g.name == "score"),
+        Depth::Findings => unwanted.append(&mut model.entries),
     }
     model
 }
@@ -108,6 +124,7 @@ fn analysed(program: &Program, choice: &Choice, detector: &str) -> (Option<Model
         flow::draws(model, &facts, &mut out);
         flow::labels(model, &mut out);
         batch::check(model, &facts, &mut out);
+        dims::check(model, &facts, &mut out);
         mask::check(model, &facts, &mut out);
         stored::trained(model, &mut out);
         stored::written(model, &mut out);

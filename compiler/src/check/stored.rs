@@ -3,29 +3,30 @@
 //! In: a model. Out: E0404, E0405, E0406, and patterns of `over` that match nothing. Invariants: one message per
 //! outermost instance. Imports: the model.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use uad_plan::StoredKind;
 
 use crate::diag::Diagnostic;
 use crate::diag::nearest::nearest;
+use crate::hash::FxHashSet;
 use crate::model::{Model, StoredInfo, pattern_matches};
 
 /// A weight that no stage trains, or two groups train.
 pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
-    let mut done: HashSet<&str> = HashSet::new();
+    let mut done: FxHashSet<&str> = FxHashSet::default();
     for s in &model.stages {
         let Some(m) = &s.minimise else { continue };
         for g in &m.groups {
             done.extend(g.weights.iter().map(String::as_str));
         }
-        let reads: HashSet<&String> = s.reads.iter().collect();
+        let reads: FxHashSet<&String> = s.reads.iter().collect();
         let weights: Vec<&StoredInfo> = model
             .stored
             .iter()
             .filter(|t| t.kind == StoredKind::Weight && !t.frozen && reads.contains(&t.path))
             .collect();
-        let mut told: HashSet<(usize, usize)> = HashSet::new();
+        let mut told: FxHashSet<(usize, usize)> = FxHashSet::default();
         for w in &weights {
             let mut hits = Vec::new();
             for (k, g) in m.groups.iter().enumerate() {
@@ -114,14 +115,14 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
 
 /// A state that is read before a stage has written it.
 pub(crate) fn written(model: &Model, out: &mut Vec<Diagnostic>) {
-    let mut have: HashSet<&str> = model
+    let mut have: FxHashSet<&str> = model
         .stored
         .iter()
         .filter(|t| t.kind == StoredKind::Weight || t.initialised)
         .map(|t| t.path.as_str())
         .collect();
-    let mut told: HashSet<&str> = HashSet::new();
-    let mut read = |who: String, reads: &HashSet<&str>, have: &HashSet<&str>, out: &mut Vec<Diagnostic>| {
+    let mut told: FxHashSet<&str> = FxHashSet::default();
+    let mut read = |who: String, reads: &FxHashSet<&str>, have: &FxHashSet<&str>, out: &mut Vec<Diagnostic>| {
         for t in model.stored.iter().filter(|t| t.kind == StoredKind::State && reads.contains(t.path.as_str())) {
             if !have.contains(t.path.as_str()) && told.insert(t.path.as_str()) {
                 let writer = model.stages.iter().find(|s| s.writes.contains(&t.path));

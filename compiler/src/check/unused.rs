@@ -4,12 +4,13 @@
 //! Invariants: a name counts as read wherever its text stands in the file as a name; a leading `_` is meant to be
 //! unused. Imports: the syntax tree.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use uad_grammar::ast::*;
 use uad_plan::DType;
 
 use crate::diag::{Diagnostic, Place};
+use crate::hash::FxHashSet;
 use crate::model::{Facts, Program};
 
 /// Parameters, slots, inputs and lets of the detector that no entry reached.
@@ -104,7 +105,7 @@ fn lets_of<'t>(stmts: &'t [Stmt], out: &mut Vec<&'t Name>) {
 /// Every text that stands as a name.
 #[derive(Default)]
 struct Used {
-    names: HashSet<String>,
+    names: FxHashSet<String>,
 }
 
 impl Used {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uad_plan::{DType, Dim, ScalarOp};
 
-use super::{NoGradient, Reverse, Step, Why, leaves, live, pull};
+use super::{NoGradient, Reverse, Step, Why, goals, leaves, live, pull};
 use crate::graph::{Graph, Node, NodeId, Op, TensorType};
 
 /// A loop's parts.
@@ -86,7 +86,7 @@ impl Reverse<'_> {
         let end = rounds.body.nodes.len();
         let same = leaves(rounds.body, end);
         loop {
-            let path = live(rounds.body, end, &same, &numbered(rounds.body, &reached));
+            let path = live(rounds.body, end, &same, &goals(end, &numbered(rounds.body, &reached)));
             let before = reached.len();
             let next = |k: &usize| path[rounds.body.outputs[*k].1.0 as usize];
             reached.extend((0..rounds.carried).filter(|k| float(k) && next(k)));

@@ -19,7 +19,6 @@ mod segment;
 mod shape;
 mod window;
 
-use std::collections::HashMap;
 use std::fmt;
 
 use uad_plan::{DType, DimError};
@@ -28,6 +27,7 @@ pub use segment::segment;
 
 use crate::graph::build::TypeError;
 use crate::graph::{Graph, Node, NodeId, Op, ScopeId, TensorType};
+use crate::hash::FxHashMap;
 
 /// Why there is no gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub fn leads(g: &Graph, of: NodeId, by: NodeId) -> bool {
     let end = of.0 as usize + 1;
     let same = leaves(g, end);
     let by = same.get(by.0 as usize).copied().unwrap_or(by);
-    live(g, end, &same, &[by]).last().copied().unwrap_or(false)
+    live(g, end, &same, &goals(end, &[by])).last().copied().unwrap_or(false)
 }
 
 /// Appends the sum, over all values with a cotangent, of the cotangent's product with the derivative by each of `wrt`.
@@ -101,27 +101,28 @@ fn pull(g: &mut Graph, seeds: &[(NodeId, NodeId)], wrt: &[NodeId]) -> Result<Vec
     let same = leaves(g, end);
     let of = |id: NodeId| same.get(id.0 as usize).copied().unwrap_or(id);
     let wanted: Vec<NodeId> = wrt.iter().map(|w| of(*w)).collect();
-    let live = live(g, end, &same, &wanted);
-    let mut r = Reverse { g, live, same: same.clone(), given: HashMap::new(), scope: ScopeId(0) };
+    let goal = goals(end, &wanted);
+    let live = live(g, end, &same, &goal);
+    let mut r = Reverse { g, live, same: same.clone(), given: FxHashMap::default(), scope: ScopeId(0) };
     for (id, cotangent) in seeds {
         r.give(*id, *cotangent);
     }
-    let mut found: HashMap<NodeId, NodeId> = HashMap::new();
+    let mut found: FxHashMap<NodeId, NodeId> = FxHashMap::default();
     for id in (0..end as u32).rev().map(NodeId) {
         let fail = |why: Why| NoGradient { node: id, why };
-        let node = r.g.node(id).clone();
+        let node = r.g.node(id);
         r.scope = node.scope;
-        match node.op {
-            Op::Loop { .. } => r.looped(id, &node).map_err(fail)?,
-            Op::Eigh => r.eigh(id, &node).map_err(fail)?,
-            _ => {
-                let Some(dy) = r.take(id, 0).map_err(fail)? else { continue };
-                if wanted.contains(&id) {
-                    found.insert(id, dy);
-                }
-                r.rule(id, &node, dy).map_err(fail)?;
-            }
+        if matches!(node.op, Op::Loop { .. } | Op::Eigh) {
+            let node = node.clone();
+            if node.op == Op::Eigh { r.eigh(id, &node) } else { r.looped(id, &node) }.map_err(fail)?;
+            continue;
         }
+        let Some(dy) = r.take(id, 0).map_err(fail)? else { continue };
+        if goal[id.0 as usize] {
+            found.insert(id, dy);
+        }
+        let node = r.g.node(id).clone();
+        r.rule(id, &node, dy).map_err(fail)?;
     }
     let mut result = Vec::with_capacity(wanted.len());
     for w in wanted {
@@ -137,7 +138,7 @@ fn pull(g: &mut Graph, seeds: &[(NodeId, NodeId)], wrt: &[NodeId]) -> Result<Vec
 
 /// For each node the first that is the same input, weight or state, else the node itself.
 fn leaves<'g>(g: &'g Graph, end: usize) -> Vec<NodeId> {
-    let mut first: HashMap<(&'g str, &'g str), NodeId> = HashMap::new();
+    let mut first: FxHashMap<(&'g str, &'g str), NodeId> = FxHashMap::default();
     let one = |(n, node): (usize, &'g Node)| {
         let id = NodeId(n as u32);
         match &node.op {
@@ -150,15 +151,22 @@ fn leaves<'g>(g: &'g Graph, end: usize) -> Vec<NodeId> {
     g.nodes.iter().enumerate().take(end).map(one).collect()
 }
 
-/// Which nodes lie on a path of gradients to one of `wanted`.
-fn live(g: &Graph, end: usize, same: &[NodeId], wanted: &[NodeId]) -> Vec<bool> {
+/// Which nodes are among `wanted`.
+fn goals(end: usize, wanted: &[NodeId]) -> Vec<bool> {
+    let mut goal = vec![false; end];
+    wanted.iter().filter_map(|w| Some(w.0 as usize).filter(|n| *n < end)).for_each(|n| goal[n] = true);
+    goal
+}
+
+/// Which nodes lie on a path of gradients to one that is a goal.
+fn live(g: &Graph, end: usize, same: &[NodeId], goal: &[bool]) -> Vec<bool> {
     let mut live = vec![false; end];
     for n in 0..end {
         let node = &g.nodes[n];
         let reached = |k: usize| live[node.args[k].0 as usize] && passes(&node.op, k);
         let several = matches!(node.op, Op::Loop { .. });
-        live[n] = (node.ty.dtype == DType::F32 || several)
-            && (wanted.contains(&same[n]) || (0..node.args.len()).any(reached));
+        live[n] =
+            (node.ty.dtype == DType::F32 || several) && (goal[same[n].0 as usize] || (0..node.args.len()).any(reached));
     }
     live
 }
@@ -204,7 +212,7 @@ struct Reverse<'g> {
     /// See [`leaves`].
     same: Vec<NodeId>,
     /// Cotangents of results so far, by node and number of the result.
-    given: HashMap<(NodeId, usize), Vec<NodeId>>,
+    given: FxHashMap<(NodeId, usize), Vec<NodeId>>,
     /// The scope of the node whose rule is at work.
     scope: ScopeId,
 }
@@ -212,7 +220,7 @@ struct Reverse<'g> {
 impl<'g> Reverse<'g> {
     /// Over a graph in the making, into which no gradient goes.
     fn over(g: &'g mut Graph, scope: ScopeId) -> Reverse<'g> {
-        Reverse { g, live: Vec::new(), same: Vec::new(), given: HashMap::new(), scope }
+        Reverse { g, live: Vec::new(), same: Vec::new(), given: FxHashMap::default(), scope }
     }
 
     /// Does a gradient go to this value?

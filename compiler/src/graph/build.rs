@@ -4,9 +4,10 @@
 //! enters a graph with a type that [`infer`] does not give; equal dims are equal normal forms (what only a binding can
 //! decide becomes a `require` before the node is built). Imports: the graph, `uad-plan`.
 
+use smallvec::SmallVec;
 use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
-use super::{Graph, Node, NodeId, Op, Scope, ScopeId, TensorType};
+use super::{Args, Graph, Node, NodeId, Op, Scope, ScopeId, TensorType};
 
 /// Why a node cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub fn infer(op: &Op, args: &[&TensorType], declared: &TensorType) -> Typed {
             if let Some(o) = args.iter().find(|a| a.shape != *shape) {
                 return err(format!("`{}`: {} and {o} differ in shape", f.name(), args[0]));
             }
-            let dtypes: Vec<DType> = args.iter().map(|a| a.dtype).collect();
+            let dtypes: SmallVec<[DType; 4]> = args.iter().map(|a| a.dtype).collect();
             match f.result(&dtypes) {
                 Some(d) => Ok(TensorType::new(d, shape.clone())),
                 None => err(format!(
@@ -107,9 +108,12 @@ pub fn infer(op: &Op, args: &[&TensorType], declared: &TensorType) -> Typed {
         }
         Op::Reshape => {
             count(1)?;
-            let (a, b) = (Dim::product(&args[0].shape).map_err(dims)?, Dim::product(&declared.shape).map_err(dims)?);
-            if a != b {
-                return err(format!("{} has {a} elements, {declared} has {b}", args[0]));
+            if !Dim::plainly_one_product(&args[0].shape, &declared.shape) {
+                let product = |t: &TensorType| Dim::product(&t.shape).map_err(dims);
+                let (a, b) = (product(args[0])?, product(declared)?);
+                if a != b {
+                    return err(format!("{} has {a} elements, {declared} has {b}", args[0]));
+                }
             }
             Ok(TensorType::new(args[0].dtype, declared.shape.clone()))
         }
@@ -292,9 +296,11 @@ fn gathered(x: &TensorType, index: &TensorType, axis: usize, batch: usize) -> Re
 impl Graph {
     /// Adds a node with the type that its operation gives. `declared`: see [`infer`].
     pub fn add(&mut self, op: Op, args: &[NodeId], declared: TensorType, scope: ScopeId) -> Result<NodeId, TypeError> {
-        let types: Vec<&TensorType> = args.iter().map(|a| self.ty(*a)).collect();
-        let ty = infer(&op, &types, &declared)?;
-        self.nodes.push(Node { op, args: args.to_vec(), ty, scope });
+        let ty = {
+            let types: SmallVec<[&TensorType; 4]> = args.iter().map(|a| self.ty(*a)).collect();
+            infer(&op, &types, &declared)?
+        };
+        self.nodes.push(Node { op, args: Args::from_slice(args), ty, scope });
         Ok(NodeId(self.nodes.len() as u32 - 1))
     }
 
@@ -310,7 +316,7 @@ impl Graph {
 
     /// Adds a scalar literal.
     pub fn constant(&mut self, dtype: DType, value: f64, scope: ScopeId) -> NodeId {
-        self.nodes.push(Node { op: Op::Const(value), args: vec![], ty: TensorType::new(dtype, vec![]), scope });
+        self.nodes.push(Node { op: Op::Const(value), args: Args::new(), ty: TensorType::new(dtype, vec![]), scope });
         NodeId(self.nodes.len() as u32 - 1)
     }
 

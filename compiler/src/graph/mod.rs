@@ -16,6 +16,7 @@ pub mod verify;
 
 use std::fmt;
 
+use smallvec::SmallVec;
 use uad_plan::{DType, Dim, Require};
 
 pub use op::Op;
@@ -83,13 +84,16 @@ pub struct Scope {
     pub kernel: Option<String>,
 }
 
+/// Arguments of a node; most have few.
+pub type Args = SmallVec<[NodeId; 4]>;
+
 /// One operation applied to earlier nodes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// What it does.
     pub op: Op,
     /// Arguments, all with smaller ids.
-    pub args: Vec<NodeId>,
+    pub args: Args,
     /// Type of the value. Operations with several results have the first one's type here; [`Op::Part`] has each its own.
     pub ty: TensorType,
     /// Where it comes from.

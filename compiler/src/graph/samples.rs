@@ -60,7 +60,7 @@ impl Walk {
                 _ => false,
             };
             rounds.push(round);
-            let args: Vec<State> = n.args.iter().map(|a| states[a.0 as usize].clone()).collect();
+            let args: smallvec::SmallVec<[State; 4]> = n.args.iter().map(|a| states[a.0 as usize].clone()).collect();
             let by_round = n.args.get(1).is_some_and(|a| rounds[a.0 as usize]);
             let s = match &n.op {
                 Op::Input(name) => {

@@ -7,12 +7,11 @@
 //! one value leaves it ([`super::region`]). All other maps go into the kernel that uses them, if there is one only and
 //! computing them there is not computing them again and again.
 
-use std::collections::HashMap;
-
 use super::attention::Match;
 use super::facts::Facts;
 use super::{attention, region};
 use crate::graph::{Graph, NodeId, Op};
+use crate::hash::FxHashMap;
 use uad_plan::{Dim, ScalarOp};
 
 /// Decisions by node.
@@ -26,7 +25,7 @@ pub(super) struct Choice {
     /// The concatenation of which it is a part, and its number there.
     pub joined: Vec<Option<(NodeId, usize)>>,
     /// Attentions by their second contraction.
-    pub attention: HashMap<NodeId, Match>,
+    pub attention: FxHashMap<NodeId, Match>,
 }
 
 /// Longest chain of operations in a hole, and most operations in one.
@@ -42,7 +41,7 @@ impl Choice {
             anchor: vec![None; count],
             inside: vec![None; count],
             joined: vec![None; count],
-            attention: HashMap::new(),
+            attention: FxHashMap::default(),
         };
         for n in g.ids().filter(|n| facts.live[n.0 as usize]) {
             let i = n.0 as usize;

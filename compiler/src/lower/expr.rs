@@ -5,13 +5,12 @@
 //! outside a padded argument is never read; equal (node, point) pairs are evaluated once per hole.
 //! Imports: coordinates, the graph, `uad-plan`.
 
-use std::collections::HashMap;
-
 use uad_plan::{Access, BufferId, DType, Dim, DimError, Guard, Hole, Inst, ReduceOp, Reg, RowStage, ScalarOp, Via};
 
 use super::affine::{Coord, Reshaped, reshape, reshape_strides};
 use super::{Halt, LowerError};
 use crate::graph::{Graph, NodeId, Op};
+use crate::hash::FxHashMap;
 
 /// Where a node's value lives: element `i` at `offset + sum(strides[n] * i[n])`.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +61,7 @@ impl Point {
 /// A hole while it is written.
 pub(super) struct Code {
     hole: Hole<Dim>,
-    seen: HashMap<NodeId, Vec<(Point, Reg)>>,
+    seen: FxHashMap<NodeId, Vec<(Point, Reg)>>,
 }
 
 impl Code {
@@ -120,7 +119,7 @@ impl<'a> Frame<'a> {
 
     /// A hole that yields the node.
     pub fn hole(&mut self, n: NodeId, at: &Point) -> Pulled<Hole<Dim>> {
-        let mut code = Code { hole: Hole { code: Vec::new(), results: Vec::new() }, seen: HashMap::new() };
+        let mut code = Code { hole: Hole { code: Vec::new(), results: Vec::new() }, seen: FxHashMap::default() };
         let r = self.eval(&mut code, n, at)?;
         code.hole.results.push(r);
         Ok(code.hole)

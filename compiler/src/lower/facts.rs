@@ -2,12 +2,13 @@
 //!
 //! In: a graph. Out: [`Facts`], one entry per node. Invariants: pure. Imports: the graph.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use uad_plan::Dim;
 
 use super::affine::runs;
 use crate::graph::{Graph, NodeId, Op, TensorType};
+use crate::hash::FxHashMap;
 
 /// Facts by node.
 pub(super) struct Facts {
@@ -22,7 +23,7 @@ pub(super) struct Facts {
     /// The axes as they should lie in memory, outermost first.
     pub order: Vec<Vec<usize>>,
     /// The path of the `let` that names it.
-    pub name: HashMap<NodeId, String>,
+    pub name: FxHashMap<NodeId, String>,
 }
 
 impl Facts {
@@ -67,7 +68,7 @@ impl Facts {
                 constant[i] = false;
             }
         }
-        let mut name = HashMap::new();
+        let mut name = FxHashMap::default();
         for (path, n) in &g.named {
             name.entry(*n).or_insert_with(|| path.clone());
         }

@@ -3,14 +3,13 @@
 //! In: a node. Out: kernels, and the places of the results. Invariants: what a loop carries lies row-major in buffers
 //! of its own; what it captures lies where it is. Imports: the graph, `uad-plan`.
 
-use std::collections::HashMap;
-
 use uad_plan::{Body, BufferId, BufferKind, DType, Dim, Kernel};
 
 use super::affine::row_major;
 use super::expr::Place;
 use super::{LowerError, Lowering};
 use crate::graph::{NodeId, Op};
+use crate::hash::FxHashMap;
 
 impl Lowering<'_> {
     /// Emits the node's kernels and notes the places of its results; gives the first.
@@ -53,7 +52,7 @@ impl Lowering<'_> {
                     let name = format!("{}.round", self.label(n));
                     self.memory.add(&name, BufferKind::Temp, DType::I32, &[], Vec::new())
                 });
-                let known: HashMap<String, Place> = places
+                let known: FxHashMap<String, Place> = places
                     .iter()
                     .enumerate()
                     .map(|(k, p)| (k.to_string(), p.clone()))

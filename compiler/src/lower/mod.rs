@@ -19,12 +19,11 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
-
 use uad_plan::{Body, Buffer, BufferId, BufferKind, DType, Dim, DimError, Entry, Kernel};
 
 use crate::graph::verify::Verified;
 use crate::graph::{Graph, NodeId, Op, ScopeId};
+use crate::hash::{FxHashMap, FxHashSet};
 use affine::{Coord, ordered, row_major};
 use choose::Choice;
 use expr::{Frame, Place};
@@ -104,9 +103,9 @@ pub fn lower(graph: &Verified<&Graph>, options: LowerOptions) -> Result<Entry<Di
 #[derive(Default)]
 struct Memory {
     buffers: Vec<Buffer<Dim>>,
-    names: HashSet<String>,
+    names: FxHashSet<String>,
     /// Inputs and stored tensors by name.
-    outside: HashMap<(bool, String), BufferId>,
+    outside: FxHashMap<(bool, String), BufferId>,
 }
 
 impl Memory {
@@ -146,7 +145,7 @@ struct Lowering<'a> {
     /// Where the values that are stored lie.
     places: Vec<Option<Place>>,
     /// Results of operations with several.
-    parts: HashMap<(NodeId, usize), Place>,
+    parts: FxHashMap<(NodeId, usize), Place>,
     /// Buffers of the outputs, in their order.
     outputs: Vec<BufferId>,
     setup: Vec<Kernel<Dim>>,
@@ -167,7 +166,7 @@ impl<'a> Lowering<'a> {
             facts,
             choice,
             places: vec![None; graph.nodes.len()],
-            parts: HashMap::new(),
+            parts: FxHashMap::default(),
             outputs: Vec::new(),
             setup: Vec::new(),
             kernels: Vec::new(),

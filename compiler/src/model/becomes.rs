@@ -144,11 +144,7 @@ impl<'a> Ev<'a> {
         }
         let decided = ty.dtype != want.dtype
             || ty.shape.len() != want.shape.len()
-            || ty
-                .shape
-                .iter()
-                .zip(&want.shape)
-                .any(|(a, b)| a != b && a.sub(b).ok().and_then(|d| d.as_int()).is_some());
+            || ty.shape.iter().zip(&want.shape).any(|(a, b)| a.differs(b));
         if decided {
             let code = if ty.dtype != want.dtype { "E0202" } else { "E0203" };
             let text = if ty.dtype != want.dtype { "element types differ" } else { "dimensions differ" };

@@ -14,7 +14,7 @@ use crate::graph::{Op, TensorType};
 use super::call::is_initialiser;
 use super::types::Use;
 use super::value::{Arg, Bad, Child, Env, Func, Kind, Owner, R, Slot, Tensor, Value};
-use super::{Ev, ForeignNames, StoredInfo};
+use super::{Depth, Ev, ForeignNames, StoredInfo};
 
 /// Most elements of one stored tensor.
 const MOST_ELEMENTS: i64 = 1 << 36;
@@ -126,7 +126,8 @@ impl<'a> Ev<'a> {
 
     /// Keeps named values for traces.
     pub(super) fn trace(&mut self, pattern: &'a Pattern, env: &Env<'a>) {
-        if env.kind == Kind::Fn || self.cur != 0 {
+        // Where no entry is kept, nobody traces it.
+        if env.kind == Kind::Fn || self.cur != 0 || self.choice.depth == Depth::Findings {
             return;
         }
         match pattern {
@@ -409,6 +410,10 @@ impl<'a> Ev<'a> {
                 .map(|(name, prefix)| ForeignNames { name: name.clone(), prefix: prefix.clone() }),
         });
         let Some(init) = &p.default else { return Ok(()) };
+        let kind = self.first_value(init, t, env);
+        if kind.as_ref().is_some_and(|k| self.alike.contains(k)) {
+            return Ok(());
+        }
         // The init entry has a graph of its own: while it is on, the entry's levels are kept in its place.
         std::mem::swap(&mut self.levels, &mut self.init);
         let cur = std::mem::replace(&mut self.cur, 0);
@@ -419,6 +424,7 @@ impl<'a> Ev<'a> {
         self.cur = cur;
         let node = r?;
         self.init[0].graph.writes.push((path.to_string(), node.node));
+        self.alike.extend(kind);
         Ok(())
     }
 
@@ -524,6 +530,9 @@ impl<'a> Ev<'a> {
                     _ => {
                         let (pa, pb) = (self.at(env.module, a.span), self.at(env.module, b.span));
                         let (x, y) = (self.whole(&x, pa, "a requirement")?, self.whole(&y, pb, "a requirement")?);
+                        if *op == BinaryOp::Eq && x.differs(&y) {
+                            return self.requirement_fails(why, place, format!("{x} is never {y}"));
+                        }
                         let (l, relation, r) = match op {
                             BinaryOp::Eq => (x, Relation::Eq, y),
                             BinaryOp::Ne => (x, Relation::Ne, y),

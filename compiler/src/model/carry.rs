@@ -5,13 +5,13 @@
 //! keeps its value; only what the body changes is carried; levels around a loop learn of the change when it closes.
 //! Imports: values, emission.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use uad_plan::Dim;
 
 use crate::diag::{Diagnostic, Place};
 use crate::graph::{Graph, NodeId, Op, TensorType};
+use crate::hash::FxHashMap;
 
 use super::Ev;
 use super::emit::Level;
@@ -188,7 +188,7 @@ impl<'a> Ev<'a> {
             new.len() != s.inputs.len() || new.iter().zip(&s.inputs).any(|(t, i)| t.graph != level.id || t.node != *i)
         };
         let flags: Vec<bool> = level.states.iter().map(changes).collect();
-        let (mut values, mut last, mut place_of) = (Vec::new(), Vec::new(), HashMap::new());
+        let (mut values, mut last, mut place_of) = (Vec::new(), Vec::new(), FxHashMap::default());
         let mut serial = 0;
         let (mut changed, mut next) = (Vec::new(), carried);
         let mut kept = Vec::new();

@@ -5,7 +5,6 @@
 //! it. Imports: values, bodies.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use uad_grammar::ast::{
@@ -15,6 +14,7 @@ use uad_grammar::ast::{
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
 use crate::graph::{Op, ScopeId, TensorType};
+use crate::hash::FxHashMap;
 
 use super::types::Use;
 use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Outputs, Owner, Part, R, Slot, Tensor, Thunk, Value};
@@ -44,7 +44,7 @@ pub(crate) fn declared(s: &Stmt) -> Vec<&Name> {
 /// Names that statements of one frame declare twice: first and again. The sides of an `if` do not meet.
 fn twice<'s>(
     stmts: impl Iterator<Item = &'s Stmt>,
-    seen: &mut HashMap<&'s str, &'s Name>,
+    seen: &mut FxHashMap<&'s str, &'s Name>,
     out: &mut Vec<(&'s Name, &'s Name)>,
 ) {
     for s in stmts {
@@ -67,7 +67,7 @@ impl<'a> Ev<'a> {
     /// Reports names that a body declares twice.
     pub(crate) fn declared_once(&mut self, stmts: impl Iterator<Item = &'a Stmt>, module: usize) {
         let mut found = Vec::new();
-        twice(stmts, &mut HashMap::new(), &mut found);
+        twice(stmts, &mut FxHashMap::default(), &mut found);
         for (first, again) in found {
             let text = format!("`{}` is declared twice", again.text);
             let d = Diagnostic::new("E0104", text, self.at(module, again.span), "again here");

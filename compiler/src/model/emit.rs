@@ -3,12 +3,11 @@
 //! In: operations and tensors. Out: tensors. Invariants: a loop's body is a graph of its own, and what it reads from
 //! around it becomes an input of the body; the number of nodes is bounded. Imports: values, graph.
 
-use std::collections::HashMap;
-
 use uad_plan::{DType, Dim, Relation, Require, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Graph, NodeId, Op, Scope, ScopeId, TensorType};
+use crate::graph::{Args, Graph, NodeId, Op, Scope, ScopeId, TensorType};
+use crate::hash::FxHashMap;
 
 use super::Ev;
 use super::number::as_f64;
@@ -26,7 +25,7 @@ pub(crate) struct Level<'a> {
     /// Where new nodes come from.
     pub scope: ScopeId,
     /// Outer value -> input of this body.
-    pub captured: HashMap<(u32, NodeId), NodeId>,
+    pub captured: FxHashMap<(u32, NodeId), NodeId>,
     /// Outer values in the order of the body's inputs after the carried.
     pub captures: Vec<Tensor<'a>>,
     /// Number of carried values.
@@ -34,7 +33,7 @@ pub(crate) struct Level<'a> {
     /// States that this body reads.
     pub states: Vec<super::carry::Inside<'a>>,
     /// Leaves by path.
-    pub leaves: HashMap<String, NodeId>,
+    pub leaves: FxHashMap<String, NodeId>,
     /// Where each node was asked for.
     pub places: Vec<Place>,
 }
@@ -61,11 +60,11 @@ impl<'a> Ev<'a> {
             graph,
             id: self.serial,
             scope,
-            captured: HashMap::new(),
+            captured: FxHashMap::default(),
             captures: Vec::new(),
             carried: 0,
             states: Vec::new(),
-            leaves: HashMap::new(),
+            leaves: FxHashMap::default(),
             places: Vec::new(),
         }
     }
@@ -135,7 +134,7 @@ impl<'a> Ev<'a> {
         if self.nodes > MOST_NODES {
             return self.stop(place, "the graph has more than a million nodes");
         }
-        let mut nodes = Vec::with_capacity(args.len());
+        let mut nodes = Args::new();
         for a in args {
             nodes.push(self.here(a, place)?);
         }

@@ -21,6 +21,8 @@ pub enum Depth {
     Whole,
     /// First values and the score. Stages are elaborated to be checked, with one update for all weights of a type, and not kept.
     Score,
+    /// What is stored, and no entry: of first values that are alike, too, one is made.
+    Findings,
 }
 
 /// What a user chose beside the text.

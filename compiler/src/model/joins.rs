@@ -47,12 +47,7 @@ impl<'a> Ev<'a> {
         for (k, t) in parts.clone().iter().enumerate().skip(1) {
             let other = self.ty(t);
             let fits = other.dtype == ty.dtype && other.shape.len() == ty.shape.len();
-            let clash = fits
-                && (0..ty.shape.len()).any(|n| {
-                    n != axis
-                        && other.shape[n] != ty.shape[n]
-                        && other.shape[n].sub(&ty.shape[n]).ok().and_then(|d| d.as_int()).is_some()
-                });
+            let clash = fits && (0..ty.shape.len()).any(|n| n != axis && other.shape[n].differs(&ty.shape[n]));
             if !fits || clash {
                 let code = if other.dtype != ty.dtype {
                     "E0202"

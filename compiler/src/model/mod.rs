@@ -4,6 +4,7 @@
 //! inlined with their parameters known; nothing is solved backwards; work is bounded; one mistake gives one message.
 //! Imports: the grammar, diagnostics, graphs, sources.
 
+mod alike;
 mod becomes;
 mod body;
 mod builtin;
@@ -25,6 +26,7 @@ mod origin;
 mod prelude;
 mod print;
 mod program;
+mod reach;
 mod set;
 mod settings;
 mod shaped;
@@ -41,12 +43,11 @@ mod value;
 mod view;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
-
 use uad_grammar::ast::{ItemKind, Span, StmtKind};
 
 use crate::diag::{Diagnostic, Place, Severity};
 use crate::graph::{Graph, Op, TensorType};
+use crate::hash::{FxHashMap, FxHashSet};
 use crate::source::{Files, Loader};
 
 pub(crate) use program::Program;
@@ -72,19 +73,19 @@ pub(crate) enum EntryKind<'a> {
 }
 
 /// Functions and blocks that were called: module and position of their names.
-pub(crate) type Called = HashSet<(usize, Span)>;
+pub(crate) type Called = FxHashSet<(usize, Span)>;
 
 /// What the analyses need beside the model.
 #[derive(Default)]
 pub(crate) struct Facts {
     /// Where draws stand, by site.
-    pub draws: HashMap<String, Place>,
+    pub draws: FxHashMap<String, Place>,
     /// Where nodes were asked for, by entry.
-    pub places: HashMap<String, Vec<Place>>,
+    pub places: FxHashMap<String, Vec<Place>>,
     /// Where outputs of the score stand.
     pub outputs: Vec<(String, Place)>,
     /// Calls that stand in the user's files, by scope: label and place as text; with the expression that made an instance.
-    pub calls: HashMap<(String, String), (Place, Option<Place>)>,
+    pub calls: FxHashMap<(String, String), (Place, Option<Place>)>,
     /// Functions and blocks that were called: module and position of their names.
     pub called: Called,
     /// Statements of the root detector that no entry reached: name, place, kind.
@@ -102,7 +103,7 @@ pub(crate) struct Ev<'a> {
     name: String,
     detector: &'a str,
     out: Vec<Diagnostic>,
-    seen: HashSet<(&'static str, Place)>,
+    seen: FxHashSet<(&'static str, Place)>,
     errors: usize,
     levels: Vec<Level<'a>>,
     init: Vec<Level<'a>>,
@@ -110,7 +111,7 @@ pub(crate) struct Ev<'a> {
     serial: u32,
     fresh: u32,
     stored: Vec<StoredInfo>,
-    stored_at: HashMap<String, usize>,
+    stored_at: FxHashMap<String, usize>,
     inputs: Vec<InputInfo>,
     params: Vec<ParamInfo>,
     stages: Vec<StageInfo>,
@@ -130,18 +131,18 @@ pub(crate) struct Ev<'a> {
     each_depth: usize,
     turn: Vec<usize>,
     site: Option<String>,
-    draws: HashMap<String, usize>,
+    draws: FxHashMap<String, usize>,
     facts: Facts,
-    traced: HashSet<String>,
-    bodies: HashSet<usize>,
-    reached: HashSet<usize>,
-    unreached: HashSet<usize>,
+    traced: FxHashSet<String>,
+    bodies: FxHashSet<usize>,
+    reached: FxHashSet<usize>,
+    unreached: FxHashSet<usize>,
     carried: Vec<(Env<'a>, String)>,
     /// Where the user's variant sets parameters and slots.
     chosen: Vec<Place>,
     collected: Vec<(String, Tensor<'a>, Place)>,
     /// Weights that this entry uses without `frozen`.
-    thawed: HashSet<String>,
+    thawed: FxHashSet<String>,
     /// New values of states of open shape, by path.
     replaced: Vec<(String, Tensor<'a>, Place)>,
     /// States whose shape is being asked of the rule that writes them.
@@ -162,6 +163,8 @@ pub(crate) struct Ev<'a> {
     common: Option<std::rc::Rc<shared::Common<'a>>>,
     /// A rule has changed what was common: the entry starts from nothing.
     apart: bool,
+    /// Kinds of first values that have been made, where one of each is enough.
+    alike: FxHashSet<alike::FirstValue>,
 }
 
 impl<'a> Ev<'a> {
@@ -188,7 +191,7 @@ impl<'a> Ev<'a> {
     }
 
     /// Types and sources need a `use` like everything else.
-    fn implicit(&self, _: &str, _: impl Fn(&Module) -> &HashMap<String, modules::Found>) -> Option<modules::Found> {
+    fn implicit(&self, _: &str, _: impl Fn(&Module) -> &FxHashMap<String, modules::Found>) -> Option<modules::Found> {
         None
     }
 
@@ -199,7 +202,7 @@ impl<'a> Ev<'a> {
     }
 }
 
-/// Drops nodes that no output, write or loop needs, and numbers the rest anew.
+/// Drops nodes that no output, write or loop needs, and what is required of dims that then nothing has; numbers the rest anew.
 pub(crate) fn prune(g: &mut Graph) -> Vec<bool> {
     let mut live = vec![false; g.nodes.len()];
     for (_, n) in g.outputs.iter().chain(&g.writes) {
@@ -250,6 +253,8 @@ pub(crate) fn prune(g: &mut Graph) -> Vec<bool> {
     }
     names.sort();
     names.dedup();
+    // What must hold of dims that nothing here has is not for this entry to say.
+    g.requires.retain(|r| [&r.left, &r.right].iter().all(|d| d.names().iter().all(|n| names.binary_search(n).is_ok())));
     g.dims = names;
     // Scopes that no node is in go too.
     let mut kept = vec![false; g.scopes.len()];
@@ -347,7 +352,7 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         name: detector.to_string(),
         detector,
         out: Vec::new(),
-        seen: HashSet::new(),
+        seen: FxHashSet::default(),
         errors: 0,
         levels: Vec::new(),
         init: Vec::new(),
@@ -355,7 +360,7 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         serial: 0,
         fresh: 0,
         stored: Vec::new(),
-        stored_at: HashMap::new(),
+        stored_at: FxHashMap::default(),
         inputs: Vec::new(),
         params: Vec::new(),
         stages: Vec::new(),
@@ -375,16 +380,16 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         each_depth: 0,
         turn: Vec::new(),
         site: None,
-        draws: HashMap::new(),
+        draws: FxHashMap::default(),
         facts: Facts::default(),
-        traced: HashSet::new(),
-        bodies: HashSet::new(),
-        reached: HashSet::new(),
-        unreached: HashSet::new(),
+        traced: FxHashSet::default(),
+        bodies: FxHashSet::default(),
+        reached: FxHashSet::default(),
+        unreached: FxHashSet::default(),
         carried: Vec::new(),
         chosen: Vec::new(),
         collected: Vec::new(),
-        thawed: HashSet::new(),
+        thawed: FxHashSet::default(),
         averages: Vec::new(),
         replaced: Vec::new(),
         asking: Vec::new(),
@@ -396,6 +401,7 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         changed: Vec::new(),
         common: None,
         apart: false,
+        alike: FxHashSet::default(),
     };
     let init = ev.level("init", false);
     ev.init = vec![init];
@@ -414,7 +420,7 @@ fn evaluate(mut ev: Ev) -> (Option<Model>, Vec<Diagnostic>, Facts) {
         }
     }
     drop(inner);
-    if let Ok(root) = ev.begin("stages", EntryKind::Scratch) {
+    if let Ok(root) = ev.outermost() {
         for s in root.body {
             if let StmtKind::Stage { name, parts } = &s.kind {
                 ev.stage_entry("", &name.text, parts);
@@ -448,8 +454,8 @@ impl<'a> Ev<'a> {
         let mut facts = std::mem::take(&mut self.facts);
         let mut entries = std::mem::take(&mut self.graphs);
         entries.extend(score);
-        let mut reads: HashSet<String> = HashSet::new();
-        let mut fed: HashSet<String> = HashSet::new();
+        let mut reads: FxHashSet<String> = FxHashSet::default();
+        let mut fed: FxHashSet<String> = FxHashSet::default();
         for g in &entries {
             leaves(g, &mut reads, &mut fed);
             reads.extend(g.writes.iter().map(|w| w.0.clone()));
@@ -459,9 +465,9 @@ impl<'a> Ev<'a> {
         stored.retain(|s| reads.contains(&s.path));
         let mut stages = std::mem::take(&mut self.stages);
         for s in &mut stages {
-            let mut r: HashSet<String> = HashSet::new();
+            let mut r: FxHashSet<String> = FxHashSet::default();
             for g in entries.iter().filter(|g| g.name == s.name || Some(&g.name) == s.finish.as_ref()) {
-                leaves(g, &mut r, &mut HashSet::new());
+                leaves(g, &mut r, &mut FxHashSet::default());
             }
             s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
         }
@@ -472,7 +478,7 @@ impl<'a> Ev<'a> {
         let mut inputs = std::mem::take(&mut self.inputs);
         inputs.retain(|i| fed.contains(&i.name));
         let mut instances: Vec<String> = Vec::new();
-        let mut known: HashSet<&str> = HashSet::new();
+        let mut known: FxHashSet<&str> = FxHashSet::default();
         for s in &stored {
             for (n, _) in s.path.match_indices('.') {
                 if known.insert(&s.path[..n]) {
@@ -515,7 +521,7 @@ impl<'a> Ev<'a> {
 }
 
 /// Weights, states and inputs that a graph reads; bodies of loops read through captures only.
-fn leaves(g: &Graph, stored: &mut HashSet<String>, inputs: &mut HashSet<String>) {
+fn leaves(g: &Graph, stored: &mut FxHashSet<String>, inputs: &mut FxHashSet<String>) {
     for n in &g.nodes {
         match &n.op {
             Op::Weight(p) | Op::State(p) => {

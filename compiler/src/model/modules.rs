@@ -3,14 +3,15 @@
 //! In: texts by path. Out: [`Module`]s whose names lead to items. Invariants: modules are in the order they were met,
 //! the root first; an import that leads back is a diagnostic and not followed. Imports: the grammar, sources.
 
-use std::collections::{HashMap, HashSet};
-
 use uad_grammar::ast::{self, Item, ItemKind, Name, Span};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
+use crate::hash::{FxHashMap, FxHashSet};
 use crate::library::SPECS;
 use crate::source::{self, Files, Loader};
+
+use super::reach;
 
 /// One parsed file.
 pub(crate) struct Module {
@@ -19,11 +20,11 @@ pub(crate) struct Module {
     /// Its tree.
     pub ast: ast::File,
     /// Item by name, per name space.
-    pub values: HashMap<String, Found>,
+    pub values: FxHashMap<String, Found>,
     /// Types and units by name.
-    pub types: HashMap<String, Found>,
+    pub types: FxHashMap<String, Found>,
     /// Sources by name.
-    pub sources: HashMap<String, Found>,
+    pub sources: FxHashMap<String, Found>,
     /// Imports of one name: what and where.
     pub imports: Vec<(Name, usize)>,
     /// Module name, for messages.
@@ -34,7 +35,7 @@ pub(crate) struct Module {
 pub(crate) type Found = (usize, usize);
 
 /// Names that imports would have brought: file and name.
-pub(crate) type Lost = HashSet<(usize, String)>;
+pub(crate) type Lost = FxHashSet<(usize, String)>;
 
 /// Most modules of one check.
 const MOST: usize = 256;
@@ -44,10 +45,12 @@ type Parsed = (ast::File, Vec<uad_grammar::SyntaxError>);
 
 struct Loading<'l> {
     loader: &'l dyn Loader,
-    /// Modules of the library that the root names, parsed at once.
-    ahead: HashMap<String, Parsed>,
+    /// Modules of the library, parsed at once.
+    ahead: FxHashMap<String, Parsed>,
+    /// They are parsed only as far as the root comes to them.
+    cut: bool,
     modules: Vec<Option<Module>>,
-    by_name: HashMap<String, usize>,
+    by_name: FxHashMap<String, usize>,
     open: Vec<usize>,
     out: Vec<Diagnostic>,
     lost: Lost,
@@ -57,12 +60,13 @@ struct Loading<'l> {
 pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<Module>, Vec<Diagnostic>, Lost) {
     let mut loading = Loading {
         loader,
-        ahead: HashMap::new(),
+        ahead: FxHashMap::default(),
+        cut: false,
         modules: Vec::new(),
-        by_name: HashMap::new(),
+        by_name: FxHashMap::default(),
         open: Vec::new(),
         out: Vec::new(),
-        lost: Lost::new(),
+        lost: Lost::default(),
     };
     let text = files.position(root).map(|n| files.files[n].1.clone()).or_else(|| loader.load(root));
     match text {
@@ -80,20 +84,11 @@ pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<M
     (loading.modules.into_iter().flatten().collect(), loading.out, loading.lost)
 }
 
-/// The modules of the library that a file names, parsed.
-fn library_of(file: &ast::File) -> HashMap<String, Parsed> {
-    let mut named: Vec<(&str, &str)> = Vec::new();
-    for item in &file.items {
-        if let ItemKind::Use { path, .. } = &item.kind
-            && let [one] = path.as_slice()
-            && let Some(text) = source::library(&one.text)
-            && !named.iter().any(|n| n.0 == one.text)
-        {
-            named.push((&one.text, text));
-        }
-    }
-    let parsed = super::on_deep_stacks(named.len(), |n| uad_grammar::parse(named[n].1));
-    named.iter().zip(parsed).filter_map(|(n, p)| Some((n.0.to_string(), p?))).collect()
+/// The modules of the library that a file comes to, parsed as far as it does.
+fn library_of(file: &ast::File) -> Option<FxHashMap<String, Parsed>> {
+    let texts = reach::cut(file)?;
+    let parsed = super::on_deep_stacks(texts.len(), |n| uad_grammar::parse(&texts[n].1));
+    Some(texts.iter().zip(parsed).filter_map(|(t, p)| Some((t.0.to_string(), p?))).collect())
 }
 
 fn folder(path: &str) -> &str {
@@ -107,8 +102,10 @@ impl Loading<'_> {
         self.modules.push(None);
         self.open.push(at);
         let (ast, errors) = self.ahead.remove(&name).unwrap_or_else(|| uad_grammar::parse(text));
-        if at == 0 {
-            self.ahead = library_of(&ast);
+        if at == 0
+            && let Some(parsed) = library_of(&ast)
+        {
+            (self.ahead, self.cut) = (parsed, true);
         }
         for e in errors {
             let mut d = Diagnostic::new("E0001", e.message, Place { file, span: e.span }, e.label);
@@ -117,9 +114,9 @@ impl Loading<'_> {
         }
         let mut m = Module {
             file,
-            values: HashMap::new(),
-            types: HashMap::new(),
-            sources: HashMap::new(),
+            values: FxHashMap::default(),
+            types: FxHashMap::default(),
+            sources: FxHashMap::default(),
             imports: Vec::new(),
             name,
             ast,
@@ -245,14 +242,13 @@ impl Loading<'_> {
         ];
         let place = Place { file, span: name.span };
         if found.iter().all(Option::is_none) {
-            let mut known: Vec<&str> = source
-                .values
-                .keys()
-                .chain(source.types.keys())
-                .chain(source.sources.keys())
-                .map(String::as_str)
-                .collect();
+            if self.cut && at != 0 {
+                return;
+            }
+            let declared = source.values.keys().chain(source.types.keys()).chain(source.sources.keys());
+            let mut known: Vec<&str> = declared.map(String::as_str).chain(reach::names(&source.name)).collect();
             known.sort_unstable();
+            known.dedup();
             let mut d = Diagnostic::new(
                 "E0102",
                 format!("module `{}` has no `{}`", source.name, name.text),

@@ -3,6 +3,9 @@
 //! In: values with their places. Out: tensors. Invariants: broadcasting is explicit in the graph; an operation of two
 //! element types is an error, except that truths count as 0 and 1 in arithmetic. Imports: values, emission.
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
 use uad_grammar::ast::ViewSide;
 use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
@@ -11,6 +14,9 @@ use crate::graph::{Op, TensorType};
 
 use super::Ev;
 use super::value::{Bad, Env, R, Tensor, Value};
+
+/// Operands of a scalar operation.
+type Few<T> = SmallVec<[T; 3]>;
 
 impl<'a> Ev<'a> {
     /// The shape of two under broadcasting, or `None` where two dims differ.
@@ -32,7 +38,7 @@ impl<'a> Ev<'a> {
     }
 
     /// Tensors at one shape; dims that only a binding can compare become requirements.
-    pub(crate) fn align(&mut self, args: &[(Tensor<'a>, Place)], place: Place) -> R<Vec<Tensor<'a>>> {
+    pub(crate) fn align(&mut self, args: &[(Tensor<'a>, Place)], place: Place) -> R<Few<Tensor<'a>>> {
         if let [(first, _), rest @ ..] = args
             && rest.iter().all(|(t, _)| self.type_of(t).shape == self.type_of(first).shape)
         {
@@ -58,15 +64,14 @@ impl<'a> Ev<'a> {
                     owner[at] = k;
                     continue;
                 }
-                let decided = d.sub(&shape[at]).ok().and_then(|x| x.as_int()).is_some();
-                if decided {
+                if d.differs(&shape[at]) {
                     let first = &args[owner[at]];
                     self.differ(&first.0, first.1, t, *p, at, rank, place);
                     return Err(Bad);
                 }
             }
         }
-        let mut out = Vec::with_capacity(args.len());
+        let mut out = Few::new();
         for (t, p) in args {
             let own = &self.type_of(t).shape;
             let lead = shape.len() - own.len();
@@ -157,7 +162,7 @@ impl<'a> Ev<'a> {
         if dtype == DType::Bool && matches!(op, S::Eq | S::Select) && args[skip..].iter().any(|a| a.0.is_number()) {
             dtype = DType::F32;
         }
-        let mut tensors = Vec::with_capacity(args.len());
+        let mut tensors: Few<(Tensor<'a>, Place)> = Few::new();
         for (n, (v, p)) in args.iter().enumerate() {
             let want = if n < skip { DType::Bool } else { dtype };
             let mut t = self.lift(v, want, *p)?;
@@ -204,7 +209,7 @@ impl<'a> Ev<'a> {
             return Err(Bad);
         }
         let aligned = self.align(&tensors, place)?;
-        let refs: Vec<&Tensor<'a>> = aligned.iter().collect();
+        let refs: Few<&Tensor<'a>> = aligned.iter().collect();
         let mut r = self.map(op, &refs, place)?;
         // Names of axes live on where the shape does.
         let rank = self.type_of(&r).shape.len();
@@ -246,8 +251,7 @@ impl<'a> Ev<'a> {
         let (rx, ry) = (tx.shape.len(), ty.shape.len());
         let (kx, ky) = (rx - 1, ry.saturating_sub(2));
         if tx.shape[kx] != ty.shape[ky] {
-            let d = tx.shape[kx].sub(&ty.shape[ky]).ok().and_then(|d| d.as_int());
-            if d.is_some() {
+            if tx.shape[kx].differs(&ty.shape[ky]) {
                 let say = |ev: &Ev<'a>, t: &Tensor<'a>, ty: &TensorType, n: usize| {
                     let origin = ev.origin(t, n).map_or(String::new(), |o| format!("; {} = {o}", ty.shape[n]));
                     format!("{ty}, axis {n} is {}{origin}", ty.shape[n])
@@ -335,13 +339,15 @@ impl<'a> Ev<'a> {
                 return Err(Bad);
             };
             let ty = self.ty(t);
-            let mut names: Vec<String> = Vec::new();
+            let mut names: Vec<Cow<'a, str>> = Vec::new();
             for x in &s.axes {
                 match x {
-                    uad_grammar::ast::ViewAxis::Name(n) if !names.contains(&n.text) => names.push(n.text.clone()),
+                    uad_grammar::ast::ViewAxis::Name(n) if !names.contains(&Cow::Borrowed(&n.text)) => {
+                        names.push(Cow::Borrowed(&n.text));
+                    }
                     uad_grammar::ast::ViewAxis::Rest(_) => {
                         let extra = (ty.shape.len() + 1).saturating_sub(s.axes.len());
-                        names.extend((0..extra).map(|k| format!("...{k}")));
+                        names.extend((0..extra).map(|k| Cow::Owned(format!("...{k}"))));
                     }
                     _ => {
                         let sp = self.at(env.module, s.span);
@@ -365,13 +371,13 @@ impl<'a> Ev<'a> {
             }
             sides.push((t.clone(), names, *p, ty));
         }
-        let mut want: Vec<String> = Vec::new();
+        let mut want: Vec<Cow<'a, str>> = Vec::new();
         for x in &right.axes {
             match x {
-                uad_grammar::ast::ViewAxis::Name(n) => want.push(n.text.clone()),
+                uad_grammar::ast::ViewAxis::Name(n) => want.push(Cow::Borrowed(&n.text)),
                 uad_grammar::ast::ViewAxis::Rest(_) => {
                     let rest = sides.iter().flat_map(|s| s.1.iter()).filter(|n| n.starts_with("..."));
-                    let mut all: Vec<String> = Vec::new();
+                    let mut all: Vec<Cow<'a, str>> = Vec::new();
                     for n in rest {
                         if !all.contains(n) {
                             all.push(n.clone());
@@ -394,7 +400,7 @@ impl<'a> Ev<'a> {
                 Some(j) => {
                     let (dx, dy) = (x.3.shape[i].clone(), self.ty(&yt).shape[j].clone());
                     if dx != dy {
-                        if dx.sub(&dy).ok().and_then(|d| d.as_int()).is_some() {
+                        if dx.differs(&dy) {
                             let say = |ev: &Ev<'a>, t: &Tensor<'a>, ty: &TensorType, k: usize| {
                                 let o = ev.origin(t, k).map_or(String::new(), |o| format!("; {} = {o}", ty.shape[k]));
                                 format!("{ty}: `{n}` is {}{o}", ty.shape[k])
@@ -436,7 +442,7 @@ impl<'a> Ev<'a> {
             );
             return Err(Bad);
         }
-        let mut have: Vec<String> = batch.iter().map(|p: &(usize, usize)| x.1[p.0].clone()).collect();
+        let mut have: Vec<Cow<'a, str>> = batch.iter().map(|p: &(usize, usize)| x.1[p.0].clone()).collect();
         have.extend(
             x.1.iter()
                 .enumerate()

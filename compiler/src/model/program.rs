@@ -25,7 +25,7 @@ pub(crate) struct Lines<'f> {
 /// Parsed texts.
 pub(crate) struct Program<'f> {
     pub(super) files: &'f Files,
-    pub(super) modules: Vec<Module>,
+    pub(crate) modules: Vec<Module>,
     pub(super) lines: Vec<Lines<'f>>,
     /// What `--set` gives.
     pub(super) set: Vec<Setting>,

@@ -4,7 +4,7 @@
 //! entry changes is common: nothing that trains, draws, collects or is a state's; an entry that starts from it has the graph that
 //! it would have without, but for the order of nodes. Imports: values, graphs.
 
-use std::collections::HashSet;
+use std::ops::Range;
 use std::rc::Rc;
 
 use uad_grammar::ast::{Stmt, StmtKind};
@@ -12,6 +12,7 @@ use uad_plan::{Dim, Require};
 
 use crate::diag::Place;
 use crate::graph::{Graph, Node, NodeId, Op};
+use crate::hash::FxHashSet;
 
 use super::Ev;
 use super::detector::declared;
@@ -24,9 +25,10 @@ pub(super) struct Done<'a> {
     own: bool,
     dims: Vec<(&'a str, Dim, Place)>,
     requires: Vec<Require<Dim>>,
-    named: Vec<(String, NodeId)>,
-    /// Instances of the detector that it named.
-    made: Vec<String>,
+    /// Values that it named, in the order of the graph.
+    named: Range<usize>,
+    /// Instances of the detector that it named, in their order.
+    made: Range<usize>,
 }
 
 /// The beginning of every entry but the score.
@@ -38,7 +40,7 @@ pub(super) struct Common<'a> {
     dims: Vec<(&'a str, Dim, Place)>,
     children: Vec<(String, Child<'a>)>,
     /// States that were read: they have not changed yet.
-    pub states: HashSet<String>,
+    pub states: FxHashSet<String>,
 }
 
 /// How much there was when the evaluation of a statement began.
@@ -129,8 +131,8 @@ impl<'a> Ev<'a> {
         }
         self.own = begun.own || own;
         if self.common.is_none() && frame.owner.as_ref().is_some_and(|o| o.path.is_empty()) {
-            let named = self.levels[0].graph.named[begun.named..].to_vec();
-            self.evaluated.push(Done { stmt, own, dims, requires, named, made: self.made[begun.made..].to_vec() });
+            let named = begun.named..self.levels[0].graph.named.len();
+            self.evaluated.push(Done { stmt, own, dims, requires, named, made: begun.made..self.made.len() });
         }
     }
 
@@ -195,11 +197,15 @@ impl<'a> Ev<'a> {
                 }
             }
             let kept = |n: &(String, NodeId)| live[n.1.0 as usize] && !graph.named.iter().any(|o| o.0 == n.0);
-            let named: Vec<_> =
-                done.named.iter().filter(|n| kept(n)).map(|n| (n.0.clone(), to[n.1.0 as usize])).collect();
+            let named: Vec<_> = old.graph.named[done.named.clone()]
+                .iter()
+                .filter(|n| kept(n))
+                .map(|n| (n.0.clone(), to[n.1.0 as usize]))
+                .collect();
             graph.named.extend(named);
             let made = owner.children.borrow();
-            children.extend(done.made.iter().filter_map(|n| Some((n.clone(), made.get(n)?.clone()))));
+            children
+                .extend(self.made[done.made.clone()].iter().filter_map(|n| Some((n.clone(), made.get(n)?.clone()))));
         }
         for n in &mut names {
             n.1 = moved(&n.1, &|n| to[n.0 as usize]);

@@ -97,15 +97,19 @@ impl<'a> Ev<'a> {
         self.training = matches!(&entry, EntryKind::Stage { trains: Some(_), .. });
         self.entry = entry;
         self.frozen = 0;
-        let fields = self.outermost_fields();
-        let detector = self.detector;
-        let at = Place { file: self.modules[0].file, span: Default::default() };
-        let part = self.part(0, detector, fields, at, None, 0)?;
+        let part = self.outermost()?;
         self.chosen = part.fields.iter().map(|f| f.1).filter(|p| !self.of_library(p.file)).collect();
         let owner = Owner::at(String::new(), None, None);
         self.open_part(&part, owner)?;
         self.start_from_common(&part);
         Ok(part)
+    }
+
+    /// The outermost detector, before anything of it is evaluated.
+    pub(super) fn outermost(&mut self) -> R<Rc<Part<'a>>> {
+        let at = Place { file: self.modules[0].file, span: Default::default() };
+        let fields = self.outermost_fields();
+        self.part(0, self.detector, fields, at, None, 0)
     }
 
     /// Drops what nobody reads and hands the graph over.
@@ -180,6 +184,13 @@ impl<'a> Ev<'a> {
 
     /// Everything that no entry has reached: checked, and thrown away.
     pub(crate) fn rest_entry(&mut self) {
+        let Ok(root) = self.outermost() else { return };
+        let all_reached = root.body.iter().all(|s| {
+            super::detector::declared(s).is_empty() || self.reached.contains(&(std::ptr::from_ref(s) as usize))
+        });
+        if all_reached {
+            return;
+        }
         let Ok(root) = self.begin("rest", EntryKind::Scratch) else { return };
         let Some((env, _)) = root.open.borrow().clone() else { return };
         self.scratch = true;
@@ -305,8 +316,12 @@ impl<'a> Ev<'a> {
             std::mem::take(&mut self.replaced).into_iter().map(|r| (r.0, r.1.node)).collect();
         info.replaces = replaced.iter().map(|r| r.0.clone()).collect();
         info.writes = g.writes.iter().chain(&replaced).map(|w| w.0.clone()).collect();
-        let whole = depends(&g, |op| matches!(op, Op::Input(n) if n.starts_with("all.")));
-        let batch = depends(&g, |op| matches!(op, Op::Input(n) if !n.starts_with("all.")));
+        // What a value depends on is asked only of stages that collect.
+        let of = |all: bool| {
+            let input = move |op: &Op| matches!(op, Op::Input(n) if n.starts_with("all.") == all);
+            if collects { depends(&g, input) } else { vec![false; g.nodes.len()] }
+        };
+        let (whole, batch) = (of(true), of(false));
         let (late, now): (Vec<_>, Vec<_>) = g.writes.iter().cloned().partition(|w| whole[w.1.0 as usize]);
         let (late_new, new): (Vec<_>, Vec<_>) = replaced.into_iter().partition(|w| whole[w.1.0 as usize]);
         for (path, n) in late.iter().chain(&late_new) {

@@ -191,6 +191,11 @@ impl<'a> Ev<'a> {
         }
     }
 
+    /// Is this what a stage leaves in a state that says how large it is?
+    pub(super) fn is_extent_of_state(&self, d: &Dim) -> bool {
+        d.as_name().is_some() && self.stored.iter().any(|s| s.kind == StoredKind::State && s.ty.shape.contains(d))
+    }
+
     /// Is this the old value of a state of open shape?
     pub(super) fn is_open(&self, t: &Tensor<'a>) -> bool {
         let level = self.levels.iter().find(|l| l.id == t.graph);

@@ -5,7 +5,6 @@
 //! and functions; a weight is trained by the first group that matches it, and only if the loss changes with it.
 //! Imports: gradients, values, calls.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use uad_plan::{DType, ScalarOp};
@@ -13,6 +12,7 @@ use uad_plan::{DType, ScalarOp};
 use crate::diag::{Diagnostic, Place};
 use crate::grad::{NoGradient, Why, gradients, segment};
 use crate::graph::{Graph, NodeId, Op, TensorType};
+use crate::hash::FxHashMap;
 
 use super::stage::pattern_matches;
 use super::value::{Arg, Bad, FnValue, Func, Instance, Kind, Owner, R, Tensor, Value};
@@ -40,7 +40,7 @@ pub(super) struct Functions<'a> {
 }
 
 /// What a block gave for the first weight of a type, where that stands for all.
-type Alike<'a> = HashMap<TensorType, Tensor<'a>>;
+type Alike<'a> = FxHashMap<TensorType, Tensor<'a>>;
 
 /// Weights that a value changes with, by path, in the order of the graph.
 fn reached(g: &Graph, of: NodeId) -> Vec<(String, NodeId)> {
@@ -192,7 +192,7 @@ impl<'a> Ev<'a> {
             self.err(Diagnostic::new("E0203", text, place, "this optimiser"));
             return Err(Bad);
         }
-        if self.choice.depth == Depth::Score {
+        if self.choice.depth != Depth::Whole {
             // What is wrong with it for one weight is wrong for all of its type.
             alike.insert(want, t.clone());
         }

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use smallvec::{SmallVec, smallvec};
 use uad_grammar::ast::{DimItem, Expr, ExprKind, ItemKind, Span, Type, TypeKind};
 use uad_plan::{DType, Dim};
 
@@ -376,20 +377,18 @@ impl<'a> Ev<'a> {
             return Err(Bad);
         }
         let extra = rank - fixed;
-        let mut shape = ty.shape.clone();
-        let mut labels: Vec<&'a str> = vec![""; rank];
-        if let Some(old) = &t.labels
-            && old.len() == rank
-        {
-            labels.copy_from_slice(old);
-        }
+        let mut anew: Vec<(usize, Dim)> = Vec::new();
+        let mut labels: SmallVec<[&'a str; 8]> = match &t.labels {
+            Some(old) if old.len() == rank => SmallVec::from_slice(old),
+            _ => smallvec![""; rank],
+        };
         let mut axis = 0;
         let mut bad = false;
         for d in dims {
             match d {
                 DimItem::Any(_) => axis += 1,
                 DimItem::Rest(suffix, _) => {
-                    let have = shape[axis..axis + extra].to_vec();
+                    let have = ty.shape[axis..axis + extra].to_vec();
                     if suffix.is_none() {
                         let old = env.rest.borrow().clone();
                         match old {
@@ -420,7 +419,7 @@ impl<'a> Ev<'a> {
                     }
                     let here = self.at(module, e.span);
                     match self.fit_dim(t, ty, axis, e, env, here, place, r#use) {
-                        Ok(Some(d)) => shape[axis] = d,
+                        Ok(Some(d)) => anew.push((axis, d)),
                         Ok(None) => {}
                         Err(Bad) => bad = true,
                     }
@@ -432,9 +431,14 @@ impl<'a> Ev<'a> {
             return Err(Bad);
         }
         let why = "a declared dimension must be what is given";
-        let mut out = if shape == ty.shape { t.clone() } else { self.retype(t, shape, why, place)? };
+        let mut out = t.clone();
+        if !anew.is_empty() {
+            let mut shape = ty.shape.clone();
+            anew.into_iter().for_each(|(axis, d)| shape[axis] = d);
+            out = self.retype(t, shape, why, place)?;
+        }
         if out.labels.as_deref() != Some(labels.as_slice()) {
-            out.labels = Some(labels.into());
+            out.labels = Some(labels.as_slice().into());
         }
         Ok(out)
     }
@@ -474,9 +478,7 @@ impl<'a> Ev<'a> {
         if *have == want {
             return Ok(None);
         }
-        let decided = have.as_int().is_some() && want.as_int().is_some()
-            || have.sub(&want).ok().and_then(|d| d.as_int()).is_some();
-        if !decided {
+        if !have.differs(&want) {
             return Ok(Some(want));
         }
         let text = match &e.kind {

@@ -4,7 +4,6 @@
 //! values are cheap to clone. Imports: syntax tree, dims.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use uad_grammar::ast::{Body, Expr, Function, Param, Stmt, Type};
@@ -12,6 +11,7 @@ use uad_plan::Dim;
 
 use crate::diag::Place;
 use crate::graph::NodeId;
+use crate::hash::FxHashMap;
 
 /// An error has been reported; whoever meets this says nothing more.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +192,7 @@ pub(crate) struct Owner<'a> {
     /// Instance path, empty for the detector.
     pub path: String,
     /// Instances by name.
-    pub children: RefCell<HashMap<String, Child<'a>>>,
+    pub children: RefCell<FxHashMap<String, Child<'a>>>,
     /// Prefix of foreign names: the `@weights` of the outermost block that has one, with that block's path.
     pub foreign: Option<(String, String)>,
     /// The expression of the outermost detector that made it, or what it is in.

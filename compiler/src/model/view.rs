@@ -260,8 +260,7 @@ impl<'a> Ev<'a> {
         if known == whole {
             return Ok(());
         }
-        let decided = known.sub(&whole).ok().and_then(|d| d.as_int()).is_some();
-        if decided {
+        if known.differs(&whole) {
             let origin = self.origin(t, axis).map_or(String::new(), |o| format!("; {whole} = {o}"));
             let text = match g {
                 [Atom::Name(n, _)] => format!("`{n}` is {known} here"),
@@ -275,7 +274,13 @@ impl<'a> Ev<'a> {
             return Err(Bad);
         }
         self.require(&known, Relation::Eq, &whole, "a view must fit its value", at);
-        let _ = start;
+        // An entry that does not read the state does not know its extents.
+        if let [Atom::Name(n, _)] = g
+            && self.is_extent_of_state(&known)
+        {
+            atoms[start].1 = whole.clone();
+            names.iter_mut().filter(|k| k.0 == *n).for_each(|k| k.1 = whole.clone());
+        }
         Ok(())
     }
 
@@ -456,15 +461,19 @@ impl<'a> Ev<'a> {
 
     /// The same elements in another shape.
     pub(crate) fn reshaped(&mut self, t: &Tensor<'a>, shape: Vec<Dim>, place: Place) -> R<Tensor<'a>> {
-        let ty = self.ty(t);
+        let ty = self.type_of(t);
         if ty.shape == shape {
             return Ok(t.clone());
         }
+        if Dim::plainly_one_product(&ty.shape, &shape) {
+            return self.add(Op::Reshape, &[t], TensorType::new(ty.dtype, shape), place);
+        }
+        let ty = ty.clone();
         let (a, b) = match (Dim::product(&ty.shape), Dim::product(&shape)) {
             (Ok(a), Ok(b)) => (a, b),
             (Err(e), _) | (_, Err(e)) => return Err(self.dim_error(e, place)),
         };
-        if a != b && a.sub(&b).ok().and_then(|d| d.as_int()).is_none() {
+        if a != b && !a.differs(&b) {
             // Equal under a requirement that was left to the binding: write the first differing axis as what it must be.
             if ty.shape.len() == shape.len() {
                 return self.retype(t, shape, "a view must fit its value", place);

@@ -7,7 +7,7 @@
 use uad_plan::{DType, ScalarOp};
 
 use super::rewrite::{filled, literal, ordinary, rebuild};
-use crate::graph::{Graph, Node, NodeId, Op};
+use crate::graph::{Args, Graph, Node, NodeId, Op};
 
 /// The pass. Did it change anything?
 pub fn run(graph: &mut Graph) -> bool {
@@ -20,7 +20,7 @@ pub fn run(graph: &mut Graph) -> bool {
 }
 
 /// The operation of a node, if it is a scalar one, and its arguments.
-fn map_of(graph: &Graph, id: NodeId) -> Option<(ScalarOp, Vec<NodeId>)> {
+fn map_of(graph: &Graph, id: NodeId) -> Option<(ScalarOp, Args)> {
     let node = graph.node(id);
     if let Op::Map(op) = node.op { Some((op, node.args.clone())) } else { None }
 }

@@ -3,14 +3,13 @@
 //! In: a graph. Out: the same with the first of equal nodes in place of all. Invariants: draws are values (same site,
 //! same numbers), so they merge as well; 0 and -0 are different; the first one's scope stays. Imports: `graph`.
 
-use std::collections::HashMap;
-
 use super::rewrite::rebuild;
-use crate::graph::{Graph, NodeId, Op, TensorType};
+use crate::graph::{Args, Graph, NodeId, Op, TensorType};
+use crate::hash::FxHashMap;
 
 /// The pass. Did it change anything?
 pub fn run(graph: &mut Graph) -> bool {
-    let mut seen: HashMap<(&'static str, Vec<NodeId>, TensorType), Vec<NodeId>> = HashMap::new();
+    let mut seen: FxHashMap<(&'static str, Args, TensorType), Vec<NodeId>> = FxHashMap::default();
     rebuild(graph, |out, _, node| {
         let alike = seen.entry((node.op.name(), node.args.clone(), node.ty.clone())).or_default();
         let hit = alike.iter().copied().find(|id| same(&out.node(*id).op, &node.op));

@@ -325,6 +325,19 @@ impl Dim {
         Ok(sum)
     }
 
+    /// Do they differ whatever positive values their names have? False where that is not known: `b` and `2*b` differ, `b` and
+    /// `n` may be equal.
+    pub fn differs(&self, other: &Dim) -> bool {
+        if let (Some(a), Some(b)) = (self.as_int(), other.as_int()) {
+            return a != b;
+        }
+        let Ok(d) = self.sub(other) else { return false };
+        // Terms of one sign have no sum of 0.
+        let names = |m: &[Atom]| m.iter().all(|a| matches!(a, Atom::Name(_)));
+        let one_sign = |sign: i64| d.all().all(|(m, c)| c.signum() == sign && names(m));
+        !d.is(0) && (one_sign(1) || one_sign(-1))
+    }
+
     /// Replaces names by dims.
     pub fn substitute(&self, with: &BTreeMap<String, Dim>) -> Result<Dim, DimError> {
         let mut sum = Dim::int(self.constant);
@@ -377,7 +390,26 @@ impl Dim {
 
     /// Product of many.
     pub fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Result<Dim, DimError> {
-        dims.into_iter().try_fold(Dim::int(1), |p, d| p.mul(d))
+        // Integers first: every product with an open dim makes new terms.
+        let (mut known, mut open) = (1i64, None);
+        for d in dims {
+            match (d.as_int(), open.take()) {
+                (Some(v), before) => {
+                    known = known.checked_mul(v).ok_or(DimError::Overflow)?;
+                    open = before;
+                }
+                (None, None) => open = Some(d.clone()),
+                (None, Some(p)) => open = Some(Dim::mul(&p, d)?),
+            }
+        }
+        open.map_or(Ok(Dim::int(known)), |p| p.times(known))
+    }
+
+    /// Is it plain that these have one product: equal products of integers, and the same open dims in the same order?
+    pub fn plainly_one_product(a: &[Dim], b: &[Dim]) -> bool {
+        let known = |dims: &[Dim]| dims.iter().filter_map(Dim::as_int).try_fold(1i64, i64::checked_mul);
+        let open = |d: &&Dim| d.open.is_some();
+        known(a).is_some_and(|n| known(b) == Some(n)) && a.iter().filter(open).eq(b.iter().filter(open))
     }
 }
 
@@ -579,6 +611,17 @@ mod tests {
         assert_eq!(d("h").rem(&d("16")).unwrap().eval(&Binding::from([("h".into(), 33)])), Ok(1));
         assert_eq!(Dim::int(-7).floor_div(&Dim::int(2)).unwrap(), Dim::int(-4));
         assert_eq!(Dim::int(7).floor_div(&Dim::int(-2)).unwrap(), Dim::int(-4));
+    }
+
+    #[test]
+    fn differs_for_all_positive_names() {
+        for (a, b) in [("3", "4"), ("b", "2*b"), ("33*b", "b"), ("b + n", "b"), ("b", "b + 1"), ("b*n + 1", "-b")] {
+            assert!(d(a).differs(&d(b)) && d(b).differs(&d(a)), "{a} and {b}");
+        }
+        for (a, b) in [("b", "b"), ("b", "n"), ("2*b", "b + 1"), ("b", "3"), ("b + floor(n, 2)", "b"), ("b*b", "b")] {
+            assert!(!d(a).differs(&d(b)) && !d(b).differs(&d(a)), "{a} and {b}");
+        }
+        assert!(Dim::int(i64::MIN).differs(&Dim::int(i64::MAX)));
     }
 
     #[test]

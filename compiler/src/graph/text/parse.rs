@@ -398,7 +398,7 @@ impl<'a> Parser<'a> {
                 infer(&op, &types, &none).or_else(|e| self.fail(e.0))?
             }
         };
-        graph.nodes.push(Node { op, args, ty, scope });
+        graph.nodes.push(Node { op, args: args.into(), ty, scope });
         Ok(())
     }
 
