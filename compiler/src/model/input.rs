@@ -369,20 +369,20 @@ impl<'a> Ev<'a> {
     fn step(&mut self, decl: &'a Function, module: usize, args: &[Arg<'a>]) -> R<LoaderStep> {
         let name = super::call::attribute(decl, "loader").unwrap_or(&decl.name.text).to_string();
         let mut out = Vec::new();
+        // A default may name the arguments before it.
+        let frame = Frame::new(None, module, Kind::Fn, None);
         for (k, p) in decl.args.iter().enumerate().skip(1) {
             let given = args
                 .iter()
                 .find(|a| a.name.is_some_and(|n| n.text == p.name.text))
                 .or_else(|| args.get(k).filter(|a| a.name.is_none()));
             let value = match (given, &p.default) {
-                (Some(a), _) => Static::of(&a.value),
-                (None, Some(usual)) => {
-                    let frame = Frame::new(None, module, Kind::Fn, None);
-                    Static::of(&self.eval(usual, &frame)?)
-                }
+                (Some(a), _) => a.value.clone(),
+                (None, Some(usual)) => self.eval(usual, &frame)?,
                 (None, None) => continue,
             };
-            out.push((p.name.text.clone(), value));
+            out.push((p.name.text.clone(), Static::of(&value)));
+            frame.set(&p.name.text, value);
         }
         Ok(LoaderStep { name, args: out })
     }
