@@ -3,6 +3,8 @@
 //! In: texts by path. Out: [`Module`]s whose names lead to items. Invariants: modules are in the order they were met,
 //! the root first; an import that leads back is a diagnostic and not followed. Imports: the grammar, sources.
 
+use std::borrow::Cow;
+
 use uad_grammar::ast::{self, Item, ItemKind, Name, Span};
 
 use crate::diag::nearest::did_you_mean;
@@ -84,11 +86,10 @@ pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<M
     (loading.modules.into_iter().flatten().collect(), loading.out, loading.lost)
 }
 
-/// The modules of the library that a file comes to, parsed as far as it does.
-fn library_of(file: &ast::File) -> Option<FxHashMap<String, Parsed>> {
-    let texts = reach::cut(file)?;
-    let parsed = super::on_deep_stacks(texts.len(), |n| uad_grammar::parse(&texts[n].1));
-    Some(texts.iter().zip(parsed).filter_map(|(t, p)| Some((t.0.to_string(), p?))).collect())
+/// Parses modules at once.
+fn parsed(texts: &[(&str, Cow<str>)]) -> FxHashMap<String, Parsed> {
+    let trees = super::on_deep_stacks(texts.len(), |n| uad_grammar::parse(&texts[n].1));
+    texts.iter().zip(trees).filter_map(|(t, tree)| Some((t.0.to_string(), tree?))).collect()
 }
 
 fn folder(path: &str) -> &str {
@@ -102,10 +103,10 @@ impl Loading<'_> {
         self.modules.push(None);
         self.open.push(at);
         let (ast, errors) = self.ahead.remove(&name).unwrap_or_else(|| uad_grammar::parse(text));
-        if at == 0
-            && let Some(parsed) = library_of(&ast)
-        {
-            (self.ahead, self.cut) = (parsed, true);
+        if at == 0 {
+            let texts = reach::cut(&ast);
+            self.cut = texts.is_some();
+            self.ahead = parsed(&texts.unwrap_or_else(|| reach::whole(&ast)));
         }
         for e in errors {
             let mut d = Diagnostic::new("E0001", e.message, Place { file, span: e.span }, e.label);

@@ -342,8 +342,8 @@ impl<'a> Ev<'a> {
             let mut names: Vec<Cow<'a, str>> = Vec::new();
             for x in &s.axes {
                 match x {
-                    uad_grammar::ast::ViewAxis::Name(n) if !names.contains(&Cow::Borrowed(&n.text)) => {
-                        names.push(Cow::Borrowed(&n.text));
+                    uad_grammar::ast::ViewAxis::Name(n) if !names.contains(&Cow::Borrowed(n.text.as_str())) => {
+                        names.push(Cow::Borrowed(n.text.as_str()));
                     }
                     uad_grammar::ast::ViewAxis::Rest(_) => {
                         let extra = (ty.shape.len() + 1).saturating_sub(s.axes.len());
@@ -374,7 +374,7 @@ impl<'a> Ev<'a> {
         let mut want: Vec<Cow<'a, str>> = Vec::new();
         for x in &right.axes {
             match x {
-                uad_grammar::ast::ViewAxis::Name(n) => want.push(Cow::Borrowed(&n.text)),
+                uad_grammar::ast::ViewAxis::Name(n) => want.push(Cow::Borrowed(n.text.as_str())),
                 uad_grammar::ast::ViewAxis::Rest(_) => {
                     let rest = sides.iter().flat_map(|s| s.1.iter()).filter(|n| n.starts_with("..."));
                     let mut all: Vec<Cow<'a, str>> = Vec::new();

@@ -4,7 +4,9 @@
 //! library module is in canonical form, so an item begins at a letter or `@` at a line's start (a test compares with the parser); an
 //! item stays if a word of something that stays is its name, whatever that word means there. Imports: the library's texts.
 
-use uad_grammar::ast::{File, ItemKind};
+use std::borrow::Cow;
+
+use uad_grammar::ast::{File, Item, ItemKind};
 
 use crate::hash::{FxHashMap, FxHashSet};
 use crate::source::{self, LIBRARY};
@@ -61,9 +63,21 @@ pub(super) fn names(module: &str) -> Vec<&'static str> {
     source::library(module).map_or(Vec::new(), |text| Outline::of(text).named.into_keys().collect())
 }
 
-/// Texts of all library modules that a file comes to, by name: with the items that it comes to. `None` where it imports something
-/// that is not of the library, which may come to more.
-pub(super) fn cut(file: &File) -> Option<Vec<(&'static str, String)>> {
+/// Texts by name.
+type Texts = Vec<(&'static str, Cow<'static, str>)>;
+
+/// The library modules that a file names.
+pub(super) fn whole(file: &File) -> Texts {
+    let names = |module: &str| {
+        let one = |i: &Item| matches!(&i.kind, ItemKind::Use { path, .. } if path.len() == 1 && path[0].text == module);
+        file.items.iter().any(one)
+    };
+    LIBRARY.iter().filter(|m| names(m.0)).map(|m| (m.0, m.1.into())).collect()
+}
+
+/// All library modules that a file comes to, with the items that it comes to. `None` where it imports something that is not of
+/// the library, which may come to more.
+pub(super) fn cut(file: &File) -> Option<Texts> {
     let mut outlines: FxHashMap<&'static str, Outline> = FxHashMap::default();
     let mut kept: FxHashMap<&'static str, FxHashSet<usize>> = FxHashMap::default();
     let mut next: Vec<(&'static str, &str)> = Vec::new();
@@ -101,9 +115,9 @@ pub(super) fn cut(file: &File) -> Option<Vec<(&'static str, String)>> {
                 text.push_str(item.1);
             }
         }
-        (module, text)
+        (module, Cow::Owned(text))
     };
-    let mut all: Vec<_> = outlines.into_iter().map(text).collect();
+    let mut all: Texts = outlines.into_iter().map(text).collect();
     // The longest first: they are parsed at once.
     all.sort_by_key(|t| (std::cmp::Reverse(t.1.trim().len()), t.0));
     Some(all)
@@ -137,7 +151,7 @@ mod tests {
     fn what_is_kept_stands_where_it_stood() {
         let (file, _) = uad_grammar::parse("use nn.linear\n");
         let cut = cut(&file).expect("only the library");
-        let of = |m: &str| cut.iter().find(|t| t.0 == m).map(|t| t.1.as_str());
+        let of = |m: &str| cut.iter().find(|t| t.0 == m).map(|t| &*t.1);
         let (nn, whole) = (of("nn").expect("named"), source::library("nn").expect("there"));
         assert!(nn.len() <= whole.len() && !nn.contains("block batch_norm"));
         assert_eq!(nn.find("block linear("), whole.find("block linear("));
