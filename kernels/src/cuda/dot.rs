@@ -102,7 +102,7 @@ pub fn emit(
     if p.batches() * p.rows.size * p.columns.size == 0 {
         return Ok(());
     }
-    match Tile::of(&p) {
+    match Tile::of(&p, e.precision) {
         Some(tile) => dot_tile::emit(e, &p, tile),
         None => dot_thin::emit(e, &p),
     }

@@ -2,20 +2,23 @@
 //!
 //! In: a product and its tile. Out: a launch, or two where the sums are cut. Invariants: operands are read through their
 //! accesses and holes as they are brought to shared memory, so a convolution needs no copy of its windows; the next tile
-//! is fetched into registers while the current one is multiplied; results go through the epilogue and are stored once.
-//! Every sum is in the order of the terms, and where it is cut, the parts are added in order. Imports: dot, func, hole.
+//! is fetched into registers while the current one is multiplied, by fused multiply-adds or on tensor cores; results go
+//! through the epilogue and are stored once. Every sum is in the order of the terms (within a product of tensor cores, in
+//! theirs), and where it is cut, the parts are added in order. Imports: dot, dot_cores, func, hole.
 
 use uad_plan::{DType, Hole, Inst};
 
 use super::dot::{Product, Side};
+use super::dot_cores::{self, Cores};
 use super::dot_thin::multiply_add;
 use super::func::Func;
 use super::hole::{self, Value, register};
 use super::index::Cut;
+use super::precision::Precision;
 use super::program::Emitter;
 use super::rows::one;
 
-/// Threads of a block: 16 x 16, each with its part of the tile.
+/// Threads of a block that multiplies without tensor cores: 16 x 16, each with its part of the tile.
 const BLOCK: i64 = 256;
 const SIDE: i64 = 16;
 
@@ -30,6 +33,26 @@ pub struct Tile {
     pub depth: i64,
     /// Into how many parts the sums are cut.
     pub parts: i64,
+    /// What is multiplied.
+    pub precision: Precision,
+}
+
+/// How the threads of a block share its tile.
+struct Share {
+    /// Threads of a block.
+    threads: i64,
+    /// Results of a thread, down and across.
+    each: (i64, i64),
+    /// What a thread needs to know of itself besides its number `t`.
+    names: String,
+    /// The row of result `i` in the tile.
+    row: String,
+    /// The column of result `j`.
+    column: String,
+    /// The array of sums.
+    sums: String,
+    /// The sum of result `i`, `j`.
+    sum: String,
 }
 
 /// Blocks that keep a device busy.
@@ -37,7 +60,7 @@ const BUSY: i64 = 128;
 
 impl Tile {
     /// The tile of a product; `None` where it is too thin for one.
-    pub fn of(p: &Product<'_>) -> Option<Tile> {
+    pub fn of(p: &Product<'_>, precision: Precision) -> Option<Tile> {
         let (rows, columns, terms, batches) = (p.rows.size, p.columns.size, p.terms(), p.batches());
         if rows.min(columns) < 8 || terms < 4 {
             return None;
@@ -49,9 +72,47 @@ impl Tile {
         while blocks(r, c) < BUSY && r.max(c) > 32 {
             if r >= c { r /= 2 } else { c /= 2 }
         }
-        let depth = if r + c >= 192 { 8 } else { 16 };
+        // Tensor cores multiply floats alone, and eight words of a sum at a time.
+        let precision = if p.dtype == DType::F32 { precision } else { Precision::F32 };
+        let depth = match (precision, r + c >= 192) {
+            (Precision::F32, true) => 8,
+            (Precision::F32 | Precision::Tf32, _) | (_, true) => 16,
+            (_, false) => 32,
+        };
         let parts = (BUSY / blocks(r, c).max(1)).min(terms / 256).clamp(1, 32);
-        Some(Tile { rows: r, columns: c, depth, parts })
+        Some(Tile { rows: r, columns: c, depth, parts, precision })
+    }
+
+    /// Its warps on tensor cores.
+    fn cores(self) -> Cores {
+        Cores::new(self.precision, self.rows, self.columns)
+    }
+
+    /// How threads share it.
+    fn share(self) -> Share {
+        if self.precision != Precision::F32 {
+            let cores = self.cores();
+            let ((first_row, first_column), (row, column)) = (cores.first("t"), cores.place("row", "column"));
+            return Share {
+                threads: cores.threads(),
+                each: cores.each(),
+                names: format!("group = t % 32 / 4, quarter = t % 4, row = {first_row}, column = {first_column}"),
+                row,
+                column,
+                sums: cores.sums("acc"),
+                sum: cores.sum("acc"),
+            };
+        }
+        let (tm, tn) = (self.rows / SIDE, self.columns / SIDE);
+        Share {
+            threads: BLOCK,
+            each: (tm, tn),
+            names: "row = t / 16, column = t % 16".to_owned(),
+            row: format!("row * {tm} + i"),
+            column: "column + 16 * j".to_owned(),
+            sums: format!("acc[{tm}][{tn}]"),
+            sum: "acc[i][j]".to_owned(),
+        }
     }
 }
 
@@ -78,15 +139,20 @@ pub fn emit(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile) -> Result<(), Stri
     f.resident(2);
     f.note(format!("dot, {}", p.title()));
     let cut = if tile.parts > 1 { format!(", sums in {} parts", tile.parts) } else { String::new() };
-    let (tm, tn) = (tile.rows / SIDE, tile.columns / SIDE);
-    f.note(format!("tile {} x {} x {}, {tm} x {tn} results a thread{cut}", tile.rows, tile.columns, tile.depth));
+    let share = tile.share();
+    let (tm, tn) = share.each;
+    let cores = if tile.precision == Precision::F32 { String::new() } else { format!(", {}", tile.precision) };
+    f.note(format!("tile {} x {} x {}, {tm} x {tn} results a thread{cut}{cores}", tile.rows, tile.columns, tile.depth));
     let of = f.index_type();
     let sum = register(p.dtype);
-    // Rows are padded so that four of them stay aligned and columns of one warp fall into different banks.
-    let (pitch_a, pitch_b) = (tile.rows + 4, tile.columns + 4);
-    f.share(sum, 4, "a_tile", &[tile.depth as usize, pitch_a as usize]);
-    f.share(sum, 4, "b_tile", &[tile.depth as usize, pitch_b as usize]);
-    f.code.line("const int t = threadIdx.x, row = t / 16, column = t % 16;");
+    for (name, extent) in [("a_tile", tile.rows), ("b_tile", tile.columns)] {
+        match tile.precision {
+            // Four of a row stay aligned, and columns of one warp fall into different banks.
+            Precision::F32 => f.share(sum, 4, name, &[tile.depth as usize, extent as usize + 4]),
+            p => dot_cores::share(&mut f, p, name, tile.depth, extent),
+        }
+    }
+    f.code.line(format!("const int t = threadIdx.x, {};", share.names));
     f.code.line(format!("{of} block = blockIdx.x;"));
     f.peel(&format!("{}0", p.columns.name), across, tile.columns);
     f.peel(&format!("{}0", p.rows.name), over, tile.rows);
@@ -101,8 +167,9 @@ pub fn emit(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile) -> Result<(), Stri
         ("0".to_owned(), f.number(terms))
     };
     f.spread("block", &p.batch);
-    f.code.line(format!("{sum} acc[{tm}][{tn}] = {{}};"));
-    let (each_a, each_b) = ((tile.rows * tile.depth).pieces(BLOCK), (tile.columns * tile.depth).pieces(BLOCK));
+    f.code.line(format!("{sum} {} = {{}};", share.sums));
+    let each = |extent: i64| (extent * tile.depth).pieces(share.threads);
+    let (each_a, each_b) = (each(tile.rows), each(tile.columns));
     f.code.line(format!("{sum} a_next[{each_a}], b_next[{each_b}];"));
     let begin = if first == "0" { format!("-{}", tile.depth) } else { format!("{first} - {}", tile.depth) };
     f.code.open(format!("for ({of} k0 = {begin}; k0 < {last}; k0 += {})", tile.depth));
@@ -113,18 +180,10 @@ pub fn emit(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile) -> Result<(), Stri
     f.code.close();
     // The current tile, from shared memory.
     f.code.open(if first == "0" { "if (k0 >= 0)".to_owned() } else { format!("if (k0 >= {first})") });
-    f.code.line("#pragma unroll");
-    f.code.open(format!("for (int kk = 0; kk < {}; ++kk)", tile.depth));
-    f.code.line(format!("{sum} a[{tm}], b[{tn}];"));
-    f.code.line("#pragma unroll");
-    f.code.line(format!("for (int i = 0; i < {tm}; ++i) a[i] = a_tile[kk][row * {tm} + i];"));
-    f.code.line("#pragma unroll");
-    f.code.line(format!("for (int j = 0; j < {tn}; ++j) b[j] = b_tile[kk][column + 16 * j];"));
-    f.code.line("#pragma unroll");
-    f.code.line(format!("for (int i = 0; i < {tm}; ++i)"));
-    f.code.line("#pragma unroll");
-    f.code.line(format!("  for (int j = 0; j < {tn}; ++j) {}", multiply_add("acc[i][j]", "a[i]", "b[j]", p.dtype)));
-    f.code.close();
+    match tile.precision {
+        Precision::F32 => multiply(&mut f, tile, p.dtype),
+        _ => tile.cores().multiply(&mut f, tile.depth, ("a_tile", "b_tile"), ("row", "column"), "acc"),
+    }
     f.code.close();
     f.code.line("__syncthreads();");
     put(&mut f, p, &p.rows, tile, "a", tile.rows, each_a);
@@ -135,12 +194,30 @@ pub fn emit(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile) -> Result<(), Stri
     results(e, f, p, tile, batches * over * across * tile.parts, total)
 }
 
+/// Multiplies the tile in shared memory, without tensor cores.
+fn multiply(f: &mut Func<'_>, tile: Tile, dtype: DType) {
+    let (sum, (tm, tn)) = (register(dtype), tile.share().each);
+    f.code.line("#pragma unroll");
+    f.code.open(format!("for (int kk = 0; kk < {}; ++kk)", tile.depth));
+    f.code.line(format!("{sum} a[{tm}], b[{tn}];"));
+    f.code.line("#pragma unroll");
+    f.code.line(format!("for (int i = 0; i < {tm}; ++i) a[i] = a_tile[kk][row * {tm} + i];"));
+    f.code.line("#pragma unroll");
+    f.code.line(format!("for (int j = 0; j < {tn}; ++j) b[j] = b_tile[kk][column + 16 * j];"));
+    f.code.line("#pragma unroll");
+    f.code.line(format!("for (int i = 0; i < {tm}; ++i)"));
+    f.code.line("#pragma unroll");
+    f.code.line(format!("  for (int j = 0; j < {tn}; ++j) {}", multiply_add("acc[i][j]", "a[i]", "b[j]", dtype)));
+    f.code.close();
+}
+
 /// How element `e` of a thread lies in the tile: its place along the side, and along the depth.
 fn lies(p: &Product<'_>, side: &Side<'_>, tile: Tile, extent: i64) -> (String, String) {
+    let (at, depth) = (format!("(t + e * {})", tile.share().threads), tile.depth);
     if along_depth(p, side) {
-        (format!("(t + e * {BLOCK}) / {}", tile.depth), format!("(t + e * {BLOCK}) % {}", tile.depth))
+        (format!("{at} / {depth}"), format!("{at} % {depth}"))
     } else {
-        (format!("(t + e * {BLOCK}) % {extent}"), format!("(t + e * {BLOCK}) / {extent}"))
+        (format!("{at} % {extent}"), format!("{at} / {extent}"))
     }
 }
 
@@ -162,7 +239,7 @@ fn fetch(
     f.code.line(format!("const {of} {s} = {s}0 + {own}, k = k0 + {} + {deep};", tile.depth));
     f.code.line(format!("{name}_next[e] = 0;"));
     let mut bounds = Vec::new();
-    if extent * tile.depth % BLOCK != 0 {
+    if extent * tile.depth % tile.share().threads != 0 {
         bounds.push(format!("{deep} < {}", tile.depth));
     }
     if side.size % extent != 0 {
@@ -183,10 +260,15 @@ fn fetch(
 
 fn put(f: &mut Func<'_>, p: &Product<'_>, side: &Side<'_>, tile: Tile, name: &str, extent: i64, each: i64) {
     let (own, deep) = lies(p, side, tile, extent);
-    let whole = extent * tile.depth % BLOCK == 0;
+    let whole = extent * tile.depth % tile.share().threads == 0;
     let bound = if whole { String::new() } else { format!("if ({deep} < {}) ", tile.depth) };
     f.code.line("#pragma unroll");
-    f.code.line(format!("for (int e = 0; e < {each}; ++e) {bound}{name}_tile[{deep}][{own}] = {name}_next[e];"));
+    let next = format!("{name}_next[e]");
+    let put = match tile.precision {
+        Precision::F32 => format!("{name}_tile[{deep}][{own}] = {next}"),
+        p => dot_cores::put(p, &format!("{name}_tile"), &own, &deep, &next),
+    };
+    f.code.line(format!("for (int e = 0; e < {each}; ++e) {bound}{put};"));
 }
 
 /// Stores results, or parts of sums that a second launch adds.
@@ -199,11 +281,12 @@ fn results(
     total: i64,
 ) -> Result<(), String> {
     let of = f.index_type();
-    let (tm, tn) = (tile.rows / SIDE, tile.columns / SIDE);
+    let share = tile.share();
+    let ((tm, tn), threads) = (share.each, share.threads as u32);
     let (m, n) = (p.rows.name, p.columns.name);
     f.code.line("#pragma unroll");
     f.code.open(format!("for (int i = 0; i < {tm}; ++i)"));
-    f.code.line(format!("const {of} {m} = {m}0 + row * {tm} + i;"));
+    f.code.line(format!("const {of} {m} = {m}0 + {};", share.row));
     if p.rows.size % tile.rows != 0 {
         let size = f.number(p.rows.size);
         f.code.line(format!("if ({m} >= {size}) break;"));
@@ -211,7 +294,7 @@ fn results(
     f.spread(m, &p.rows.axes);
     f.code.line("#pragma unroll");
     f.code.open(format!("for (int j = 0; j < {tn}; ++j)"));
-    f.code.line(format!("const {of} {n} = {n}0 + column + 16 * j;"));
+    f.code.line(format!("const {of} {n} = {n}0 + {};", share.column));
     if p.columns.size % tile.columns != 0 {
         let size = f.number(p.columns.size);
         f.code.line(format!("if ({n} >= {size}) break;"));
@@ -220,17 +303,17 @@ fn results(
         let from = e.scratch(total.saturating_mul(tile.parts * 4))?;
         f.work(from, register(p.dtype), "w");
         let (rows, columns) = (f.number(p.rows.size), f.number(p.columns.size));
-        f.code.line(format!("w[((block * {} + part) * {rows} + {m}) * {columns} + {n}] = acc[i][j];", tile.parts));
+        f.code.line(format!("w[((block * {} + part) * {rows} + {m}) * {columns} + {n}] = {};", tile.parts, share.sum));
         f.code.close();
         f.code.close();
-        e.launch(f, "dot", BLOCK as u32, grid)?;
+        e.launch(f, "dot", threads, grid)?;
         return join(e, p, tile, from, total);
     }
     f.spread(n, &p.columns.axes);
-    store(&mut f, p.out, Value { text: "acc[i][j]".to_owned(), dtype: p.dtype, atom: true })?;
+    store(&mut f, p.out, Value { text: share.sum, dtype: p.dtype, atom: true })?;
     f.code.close();
     f.code.close();
-    e.launch(f, "dot", BLOCK as u32, grid)
+    e.launch(f, "dot", threads, grid)
 }
 
 fn store(f: &mut Func<'_>, out: &Hole<i64>, sum: Value) -> Result<(), String> {

@@ -5,6 +5,7 @@
 // order, in reversed order or shuffled, so that a race shows as a difference. Shared memory is NaN at a launch's start.
 // A thread that leaves while others wait for it, and threads that wait at different barriers, end the launch with a
 // message.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -45,6 +46,7 @@ struct Lane {
   int line;
   unsigned turn;
   std::uint64_t slot[2];
+  unsigned operand[2][6];
   void* stack;
   char* memory;
 };
@@ -121,6 +123,51 @@ template <class T> static T shuffle(T v, unsigned from, int line) {
   return out;
 }
 
+// A number of a precision from its bits: so many bits of exponent and of fraction.
+static double from_bits(unsigned w, int exponent, int fraction) {
+  const int e = (w >> fraction) & ((1 << exponent) - 1), bias = (1 << (exponent - 1)) - 1;
+  const double part = std::ldexp((double)(w & ((1u << fraction) - 1)), -fraction);
+  const double size = e == (1 << exponent) - 1 ? (part != 0 ? NAN : INFINITY) : std::ldexp(e == 0 ? part : 1 + part, (e == 0 ? 1 : e) - bias);
+  return w >> (exponent + fraction) & 1 ? -size : size;
+}
+
+// Element `half` of a word, by the precision's name.
+static double tf32(unsigned w, int) { return from_bits(w, 8, 23); }
+static double bf16(unsigned w, int half) { return from_bits(w >> 16 * half & 0xffff, 8, 7); }
+static double f16(unsigned w, int half) { return from_bits(w >> 16 * half & 0xffff, 5, 10); }
+
+// The product of a warp, as prelude.cuh describes it. Products are exact, and added in f64 before they are added to c.
+static void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], double (*of)(unsigned, int), int halves, int line) {
+  Lane* self = lane;
+  const unsigned turn = self->turn++ & 1, index = self->index.x % 32;
+  std::memcpy(self->operand[turn], a, sizeof a);
+  std::memcpy(self->operand[turn] + 4, b, sizeof b);
+  wait(Warp, line);
+  const Lane* warp = &lanes[self->index.x / 32 * 32];
+  for (unsigned r = 0; r < 4; ++r) {
+    const unsigned row = index / 4, below = r / 2, column = 2 * (index % 4) + r % 2;
+    double sum = 0;
+    for (unsigned k = 0; k < 8; ++k)
+      for (int half = 0; half < halves; ++half)
+        sum += of(warp[4 * row + k % 4].operand[turn][below + k / 4 * 2], half) * of(warp[4 * column + k % 4].operand[turn][4 + k / 4], half);
+    c[r] = (float)(c[r] + sum);
+  }
+}
+
+// The nearest number of a precision, ties to even; NaN stays.
+static unsigned to_bits(float v, int exponent, int fraction) {
+  const unsigned sign = std::signbit(v) ? 1u << (exponent + fraction) : 0, most = ((1u << exponent) - 1) << fraction;
+  if (v != v) return sign | most | 1u << (fraction - 1);
+  const int bias = (1 << (exponent - 1)) - 1;
+  const double size = std::fabs((double)v);
+  if (size == 0) return sign;
+  const int e = std::max(size < INFINITY ? std::ilogb(size) : bias + 1, 1 - bias);
+  if (e > bias) return sign | most;
+  // In units of the last place; a carry into the next exponent, and to infinity, comes by itself.
+  const unsigned units = (unsigned)std::nearbyint(std::ldexp(size, fraction - e));
+  return sign | (units + (unsigned)(e - 1 + bias) * (1u << fraction));
+}
+
 static std::uint64_t dice = 1;
 static unsigned roll(unsigned below) {
   dice = dice * 6364136223846793005u + 1442695040888963407u;
@@ -193,6 +240,19 @@ template <class... P> static void call(void (*f)(P...), const std::uint64_t* a) 
 }
 
 }  // namespace emulation
+
+#define EMULATED
+#define mma_tf32(c, a, b) emulation::mma(c, a, b, emulation::tf32, 1, __LINE__)
+#define mma_bf16(c, a, b) emulation::mma(c, a, b, emulation::bf16, 2, __LINE__)
+#define mma_f16(c, a, b) emulation::mma(c, a, b, emulation::f16, 2, __LINE__)
+// Ties away from zero.
+static inline unsigned to_tf32(float v) {
+  unsigned w;
+  std::memcpy(&w, &v, 4);
+  return v != v ? 0x7fffffff : std::isinf(v) ? w : (w + 0x1000) & 0xffffe000u;
+}
+static inline unsigned short to_bf16(float v) { return (unsigned short)emulation::to_bits(v, 8, 7); }
+static inline unsigned short to_f16(float v) { return (unsigned short)emulation::to_bits(v, 5, 10); }
 
 static inline int __float_as_int(float v) { int out; std::memcpy(&out, &v, 4); return out; }
 static inline float __int_as_float(int v) { float out; std::memcpy(&out, &v, 4); return out; }

@@ -10,6 +10,7 @@ mod code;
 pub mod cost;
 pub mod cubin;
 mod dot;
+mod dot_cores;
 mod dot_thin;
 mod dot_tile;
 pub mod emulate;

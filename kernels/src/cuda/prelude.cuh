@@ -338,3 +338,25 @@ __device__ __forceinline__ int rank_among(const unsigned long long* keys, int n,
   }
   return low;
 }
+
+//- to_tf32 to_bf16 to_f16 pair_of mma_tf32 mma_bf16 mma_f16
+// Tensor cores. The emulation has its own, which say the same in C++.
+#ifndef EMULATED
+// The nearest number of a precision, as its bits.
+__device__ __forceinline__ unsigned to_tf32(float v) { unsigned w; asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(w) : "f"(v)); return w; }
+__device__ __forceinline__ unsigned short to_bf16(float v) { unsigned short w; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(w) : "f"(v)); return w; }
+__device__ __forceinline__ unsigned short to_f16(float v) { unsigned short w; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(w) : "f"(v)); return w; }
+
+// A warp's product of a, 16 x 8 words, and b, 8 x 8 words, added to c, 16 x 8. Of lane 4 g + q:
+// a: words q and q + 4 of rows g and g + 8; b: words q and q + 4 of column g; c: columns 2 q and 2 q + 1 of rows g and g + 8.
+#define MMA(name, shape, kind) \
+  __device__ __forceinline__ void name(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { \
+    asm("mma.sync.aligned." shape ".row.col.f32." kind "." kind ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1])); \
+  }
+MMA(mma_tf32, "m16n8k8", "tf32")
+MMA(mma_bf16, "m16n8k16", "bf16")
+MMA(mma_f16, "m16n8k16", "f16")
+#endif
+// Two neighbours along the sum as a word.
+__device__ __forceinline__ unsigned pair_of(const unsigned short (&v)[2]) { return *(const unsigned*)v; }

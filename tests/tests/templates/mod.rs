@@ -3,6 +3,8 @@
 //! In: nothing. Out: [`cases`], their values and what the reference makes of them. Invariants: made by rules from lists of sizes and dtypes; values come from a seed alone.
 //! Imports: `uad-plan`.
 
+#![allow(dead_code)] // Every test file takes its part.
+
 mod contractions;
 mod maps;
 mod others;
@@ -34,6 +36,11 @@ impl Case {
     pub fn new(body: impl Into<String>, tolerance: f64) -> Case {
         Case { stored: String::new(), body: body.into(), tolerance, inputs: Tensors::new(), seed: 1 }
     }
+}
+
+/// Plans of contractions and attention.
+pub fn contractions() -> Vec<Case> {
+    contractions::cases()
 }
 
 /// All plans.
