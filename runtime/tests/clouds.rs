@@ -3,10 +3,8 @@
 //! In: files that the tests write. Out: nothing. Invariants: what is broken is an error
 //! that says how; nothing panics; no header makes the reader ask for memory. Imports: the runtime's clouds.
 
-use std::path::{Path, PathBuf};
-
+use uad_runtime::data::cloud::parse;
 use uad_runtime::data::cloud::write::{Written, ply};
-use uad_runtime::data::cloud::{Cloud, parse};
 use uad_runtime::data::cloud_file::read;
 
 const PLY: &str = "ply\nformat ascii 1.0\ncomment c\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n\

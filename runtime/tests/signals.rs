@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use uad_runtime::data::signal::filter::{both_ways, butterworth, notch};
+use uad_runtime::data::signal::read;
 use uad_runtime::data::signal::resample::Resampler;
 use uad_runtime::data::signal::steps::{Step, run};
-use uad_runtime::data::signal::{Signal, read};
 
 #[test]
 fn equals_scipy_on_a_formula() {
