@@ -39,7 +39,7 @@ fn flat_at_extremes(graph: &Graph) -> Graph {
         g.nodes.push(Node { args, ..node.clone() });
         let at = last(&g);
         if matches!(&node.op, Op::Reduce { op, .. } | Op::Scan(op) if matches!(op, ReduceOp::Max | ReduceOp::Min)) {
-            g.nodes.push(Node { op: Op::Stop, args: vec![at], ..node.clone() });
+            g.nodes.push(Node { op: Op::Stop, args: vec![at].into(), ..node.clone() });
         }
         map.push(last(&g));
     }
