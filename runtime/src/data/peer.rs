@@ -85,7 +85,12 @@ mod tests {
             for epoch in 0..50 {
                 let p = peers.of(&set, n, epoch, true).unwrap();
                 assert_eq!(Some(p), peers.of(&set, n, epoch, true));
-                assert!(set.samples[p].class == set.samples[n].class && p % 5 != 0 && p % 7 != 0 && p > 2);
+                assert!(
+                    set.samples[p].class == set.samples[n].class
+                        && !p.is_multiple_of(5)
+                        && !p.is_multiple_of(7)
+                        && p > 2
+                );
                 met.insert(p);
             }
         }
