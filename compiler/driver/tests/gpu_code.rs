@@ -6,29 +6,22 @@
 
 mod uadc;
 
-use uadc::{Ran, Scratch};
+use uadc::{Ran, Scratch, TWO_LAYERS};
 
-const SPEC: &str = "\
-use data.{image, rgb, resize}
-use nn.{conv, relu}
-
-detector tiny {
-  param width: int = 16
-  input image: image[b, 3, 32, 32] from rgb |> resize(32, 32)
-  let first = image |> frozen conv(width, stride: 2) as first |> relu
-  let last  = first |> frozen conv(16) as last
-  let rough = sum(last * last, axis: 1)
-  score {
-    map    = rough
-    sample = max(rough, axis: [1, 2])
-  }
+/// Two layers wide enough for tiles.
+fn spec() -> String {
+    let wide = [
+        ("side: int = 16", "side: int = 32"),
+        ("width: int = 4", "width: int = 16"),
+        ("ends: int = 2", "ends: int = 16"),
+    ];
+    wide.iter().fold(TWO_LAYERS.to_owned(), |text, (from, to)| text.replace(from, to))
 }
-";
 
 const TARGET: [&str; 6] = ["--target", "cuda", "--arch", "sm_80,sm_90", "--batch", "1,2"];
 
 fn build(s: &Scratch, more: &[&str]) -> Ran {
-    s.file("tiny.uad", SPEC);
+    s.file("tiny.uad", &spec());
     s.uadc(&[&["build", "tiny.uad"], &TARGET[..], more].concat())
 }
 
@@ -123,7 +116,7 @@ fn in_an_executable() {
 #[test]
 fn a_precision_needs_a_gpu() {
     let s = Scratch::new("gpu-precision");
-    s.file("tiny.uad", SPEC);
+    s.file("tiny.uad", &spec());
     for line in ["bench tiny.uad --precision tf32", "bench tiny.uad --device reference --precision f16"] {
         let ran = s.uadc(&line.split(' ').collect::<Vec<_>>());
         assert!(ran.code == 2 && ran.err.contains("is for GPUs: --device cuda, or auto"), "{ran:?}");

@@ -7,24 +7,7 @@ mod uadc;
 
 use serde_json::Value;
 use uad_runtime::bundle::Bundle;
-use uadc::Scratch;
-
-const SPEC: &str = "\
-use data.{image, rgb, resize}
-use nn.{conv, relu}
-
-detector tiny {
-  param width: int = 4
-  input image: image[b, 3, 16, 16] from rgb |> resize(16, 16)
-  let first = image |> frozen conv(width, stride: 2) as first |> relu
-  let last  = first |> frozen conv(2) as last
-  let rough = sum(last * last, axis: 1)
-  score {
-    map    = rough
-    sample = max(rough, axis: [1, 2])
-  }
-}
-";
+use uadc::{Scratch, TWO_LAYERS};
 
 /// A picture, 20 by 24, written without a library: BMP of 24 bits.
 fn picture(scratch: &Scratch, name: &str, shade: u8) {
@@ -40,14 +23,14 @@ fn picture(scratch: &Scratch, name: &str, shade: u8) {
 
 fn tiny(name: &str) -> Scratch {
     let scratch = Scratch::new(name);
-    scratch.file("tiny.uad", SPEC);
+    scratch.file("tiny.uad", TWO_LAYERS);
     scratch
 }
 
 #[test]
 fn check_says_what_it_found() {
     let s = tiny("check");
-    s.file("wrong.uad", &SPEC.replace("axis: 1)", "axis: 7)"));
+    s.file("wrong.uad", &TWO_LAYERS.replace("axis: 1)", "axis: 7)"));
     let good = s.uadc(&["check", "tiny.uad"]);
     assert_eq!((good.code, good.out.as_str(), good.err.as_str()), (0, "", ""));
     let paths = s.uadc(&["check", "tiny.uad", "--paths"]);

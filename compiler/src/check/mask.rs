@@ -119,35 +119,28 @@ impl Values {
     fn at(&self, n: usize) -> f64 {
         match self {
             Values::Stored(v) => v.get(n).copied().unwrap_or(0.0),
-            Values::Mapped(m) => m.of(|a| a.at(n)),
+            Values::Mapped(m) => m.of(|k| m.args[k].at(n)),
         }
     }
 }
 
 impl Mapped {
-    fn of(&self, arg: impl Fn(&Known) -> f64) -> f64 {
+    /// The value at an element, from what argument `k` is there.
+    fn of(&self, arg: impl Fn(usize) -> f64) -> f64 {
         // No scalar operation takes more.
         let mut point = [0.0; 4];
-        for (p, a) in point.iter_mut().zip(&self.args) {
-            *p = arg(a);
+        let count = self.args.len().min(point.len());
+        for (k, p) in point[..count].iter_mut().enumerate() {
+            *p = arg(k);
         }
-        let v = self.op.eval(&point[..self.args.len().min(4)]);
+        let v = self.op.eval(&point[..count]);
         if self.floors { v.floor() } else { v }
     }
 
     /// All of them.
     fn stored(&self) -> Rc<[f64]> {
         let args: Vec<Rc<[f64]>> = self.args.iter().map(Known::in_order).collect();
-        let size: usize = self.shape.iter().product();
-        let value = |n: usize| {
-            let mut point = [0.0; 4];
-            for (p, a) in point.iter_mut().zip(&args) {
-                *p = a[n];
-            }
-            let v = self.op.eval(&point[..args.len().min(4)]);
-            if self.floors { v.floor() } else { v }
-        };
-        (0..size).map(value).collect()
+        (0..self.shape.iter().product()).map(|n| self.of(|k| args[k][n])).collect()
     }
 }
 

@@ -4,17 +4,13 @@
 
 #![no_main]
 
+mod hook;
+
 use libfuzzer_sys::fuzz_target;
-use uad_runtime::data::{foreign, image, manifest};
+use uad_runtime::data::{image, manifest};
 
 fuzz_target!(
-    init: std::panic::set_hook(Box::new(|info| {
-        // Readers that are not ours may panic where they are contained.
-        if std::thread::current().name() != Some(foreign::THREAD) {
-            eprintln!("{info}");
-            std::process::abort();
-        }
-    })),
+    init: hook::contain(),
     |bytes: &[u8]| {
         let path = std::env::temp_dir().join(format!("uad-fuzz-{}.png", std::process::id()));
         std::fs::write(&path, bytes).unwrap();

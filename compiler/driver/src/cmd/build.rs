@@ -36,7 +36,7 @@ pub fn run(args: &Build) -> Done {
     // Looked for first, so that nothing is written without it.
     let compiler = if for_gpus { Some(Nvrtc::find().map_err(Failure::input)?) } else { None };
     let compiled = compiled::check_score(&args.spec, &args.choice)?;
-    let content = Arc::new(content(&compiled, args)?);
+    let content = content(&compiled, args)?;
     let code = compiler.map(|c| gpu_code(&c, &content, args)).transpose()?;
     let look = Look::stderr();
     let path = match (&args.exe, &args.output) {
@@ -84,8 +84,9 @@ fn say_code(code: &Sidecar, path: &Path, args: &Build) -> Done {
 }
 
 /// The kernels of the score compiled for GPUs.
-fn gpu_code(compiler: &Nvrtc, built: &Arc<Built>, args: &Build) -> Done<Sidecar> {
-    let engine = Engine::new(built.verified.clone(), built.clone(), &args::Engine::default());
+fn gpu_code(compiler: &Nvrtc, built: &Built, args: &Build) -> Done<Sidecar> {
+    let engine =
+        Engine::new(built.verified.clone(), Arc::new(InMemory(built.stored.clone())), &args::Engine::default());
     let mut sidecar = Sidecar::new(Card {
         detector: built.card.detector.clone(),
         plan: digest(&built.plan),
@@ -110,16 +111,6 @@ struct Built {
     content: Content,
     verified: Verified<Plan<Dim>>,
     given: usize,
-}
-
-impl StoredBytes for Built {
-    fn bytes(&self, path: &str) -> Option<&[u8]> {
-        self.stored.get(path).map(Tensor::as_bytes)
-    }
-
-    fn shape(&self, path: &str) -> Option<Vec<usize>> {
-        self.stored.get(path).map(|t| t.shape().to_vec())
-    }
 }
 
 impl std::ops::Deref for Built {

@@ -8,6 +8,24 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// A detector that needs no weights from elsewhere.
+pub const TWO_LAYERS: &str = "\
+use data.{image, rgb, resize}
+use nn.{conv, relu}
+
+detector tiny {
+  param side: int = 16,  width: int = 4,  ends: int = 2
+  input image: image[b, 3, side, side] from rgb |> resize(side, side)
+  let first = image |> frozen conv(width, stride: 2) as first |> relu
+  let last  = first |> frozen conv(ends) as last
+  let rough = sum(last * last, axis: 1)
+  score {
+    map    = rough
+    sample = max(rough, axis: [1, 2])
+  }
+}
+";
+
 /// What a run left.
 #[derive(Debug)]
 pub struct Ran {
