@@ -68,7 +68,7 @@ pub struct Birth {
     pub what: &'static str,
 }
 
-/// A bound entry with its memory.
+/// A bound entry with its memory. Where the entry is bound in slices, a call goes through them.
 pub struct Frame {
     bound: Bound,
     program: Program,
@@ -78,6 +78,8 @@ pub struct Frame {
     scratch: Arc<Scratch>,
     _persistent: Memory,
     pointers: Vec<Pointer>,
+    /// Pointers to inputs and outputs that a call moves on by so many bytes from part to part, with where they begin.
+    moving: Vec<(usize, Pointer, usize)>,
     bytes: usize,
 }
 
@@ -93,15 +95,16 @@ impl Frame {
     ) -> Result<Frame, String> {
         let ports = |ports: &[Port]| ports.iter().map(|p| take(size(p))).collect::<Result<Vec<Memory>, String>>();
         let (mut inputs, mut outputs) = (ports(&bound.inputs)?, ports(&bound.outputs)?);
-        let scratch = match scratch.filter(|s| s.bytes >= bound.arena) {
+        let part = part(&bound);
+        let scratch = match scratch.filter(|s| s.bytes >= part.arena) {
             Some(s) => s,
-            None => Arc::new(Scratch::new(bound.arena)?),
+            None => Arc::new(Scratch::new(part.arena)?),
         };
-        let mut persistent = take(bound.persistent)?;
-        let mut pointers = Vec::with_capacity(bound.places.len());
-        for (i, place) in bound.places.iter().enumerate() {
+        let mut persistent = take(part.persistent)?;
+        let mut pointers = Vec::with_capacity(part.places.len());
+        for (i, place) in part.places.iter().enumerate() {
             let at = |start: *mut u8, bytes: usize, offset: usize| -> Result<*mut u8, String> {
-                let room = bytes.checked_sub(offset).is_some_and(|r| r >= bound.buffer_bytes(i));
+                let room = bytes.checked_sub(offset).is_some_and(|r| r >= part.buffer_bytes(i));
                 // SAFETY: `offset` is inside the memory, which is checked here again.
                 if room { Ok(unsafe { start.add(offset) }) } else { Err("a place is outside".to_owned()) }
             };
@@ -118,15 +121,26 @@ impl Frame {
                 }
             }));
         }
-        let program = Program::compile(&bound, isa)?;
+        let moving = moving(&bound, &pointers)?;
+        let program = Program::compile(part, isa)?;
         let own = |m: &[Memory]| m.iter().map(Memory::len).sum::<usize>();
-        let bytes = own(&inputs) + own(&outputs) + bound.arena + bound.persistent;
-        Ok(Frame { bound, program, pool, inputs, outputs, scratch, _persistent: persistent, pointers, bytes })
+        let bytes = own(&inputs) + own(&outputs) + part.arena + part.persistent;
+        Ok(Frame { bound, program, pool, inputs, outputs, scratch, _persistent: persistent, pointers, moving, bytes })
     }
 
-    fn raw(&self) -> &[*mut u8] {
-        // SAFETY: `Pointer` is transparent over `*mut u8`.
-        unsafe { std::slice::from_raw_parts(self.pointers.as_ptr().cast(), self.pointers.len()) }
+    /// How many parts a call has.
+    fn parts(&self) -> usize {
+        self.bound.slice.as_ref().map_or(1, |s| s.parts)
+    }
+
+    /// Moves on to a part; what it draws from.
+    fn enter(&mut self, part: usize, draw: Draw) -> (u64, u64, u64) {
+        for (i, start, bytes) in &self.moving {
+            // SAFETY: `moving` has checked that all parts lie in the memory that begins at `start`.
+            self.pointers[*i] = Pointer(unsafe { start.0.add(part * bytes) });
+        }
+        let before = self.bound.slice.as_ref().map_or(0, |s| s.samples.wrapping_mul(part as u64));
+        (draw.seed, draw.step, draw.sample.wrapping_add(before))
     }
 
     /// Runs what depends on stored tensors only.
@@ -135,7 +149,7 @@ impl Frame {
     /// # Safety
     /// Nothing that shares memory with this frame runs or is read meanwhile.
     pub(super) unsafe fn setup(&mut self, release: &dyn Fn()) -> Result<(), String> {
-        let pointers: Vec<*mut u8> = self.raw().to_vec();
+        let pointers: Vec<*mut u8> = raw(&self.pointers).to_vec();
         // SAFETY: one pointer per buffer, each valid for its buffer's bytes; `Bound` proves that kernels stay inside.
         unsafe { self.program.prepare(&self.pool, &pointers)? };
         // What setup kernels made of stored tensors stands beside them, and will stand beside the packed operands.
@@ -151,8 +165,11 @@ impl Frame {
     /// # Safety
     /// As for [`Frame::setup`], which ran since the stored tensors that the entry does not write were changed.
     pub(super) unsafe fn run(&mut self, draw: Draw) {
-        // SAFETY: as in `setup`.
-        unsafe { self.program.run(&self.pool, self.raw(), (draw.seed, draw.step, draw.sample)) }
+        for part in 0..self.parts() {
+            let draw = self.enter(part, draw);
+            // SAFETY: as in `setup`.
+            unsafe { self.program.run(&self.pool, raw(&self.pointers), draw) }
+        }
     }
 
     /// The time of every kernel in one call.
@@ -160,8 +177,18 @@ impl Frame {
     /// # Safety
     /// As for [`Frame::run`].
     pub(super) unsafe fn profile(&mut self) -> Vec<KernelTime> {
-        // SAFETY: as in `run`.
-        unsafe { self.program.profile(&self.pool, self.raw(), (0, 0, 0)) }
+        let mut all: Vec<KernelTime> = Vec::new();
+        for part in 0..self.parts() {
+            let draw = self.enter(part, Draw::default());
+            // SAFETY: as in `run`.
+            let times = unsafe { self.program.profile(&self.pool, raw(&self.pointers), draw) };
+            if all.is_empty() {
+                all = times;
+            } else {
+                all.iter_mut().zip(times).for_each(|(a, t)| a.seconds += t.seconds);
+            }
+        }
+        all
     }
 
     /// One call, kernel by kernel, up to the first that makes a number that is none (or, where none does, the first that makes an
@@ -170,24 +197,35 @@ impl Frame {
     /// # Safety
     /// As for [`Frame::run`].
     pub(super) unsafe fn birth(&mut self, draw: Draw) -> Option<Birth> {
+        (0..self.parts()).find_map(|part| {
+            let draw = self.enter(part, draw);
+            // SAFETY: as in `run`.
+            unsafe { self.birth_in_part(draw) }
+        })
+    }
+
+    /// # Safety
+    /// As for [`Frame::run`].
+    unsafe fn birth_in_part(&mut self, draw: (u64, u64, u64)) -> Option<Birth> {
+        let bound = part(&self.bound);
         let of = |b: usize| -> Option<&'static str> {
-            let buffer = self.bound.entry.buffers.get(b).filter(|f| f.dtype == DType::F32)?;
+            let buffer = bound.entry.buffers.get(b).filter(|f| f.dtype == DType::F32)?;
             let _ = buffer;
             let pointer = self.pointers.get(b)?.0.cast::<f32>();
             // SAFETY: the buffer has that many elements, and no kernel runs while it is read.
-            let values = unsafe { std::slice::from_raw_parts(pointer, self.bound.buffer_elements(b)) };
+            let values = unsafe { std::slice::from_raw_parts(pointer, bound.buffer_elements(b)) };
             if values.iter().any(|v| v.is_nan()) {
                 Some("nan")
             } else {
                 values.contains(&f32::INFINITY).then_some("inf")
             }
         };
-        for port in self.bound.inputs.iter().chain(self.bound.stored.iter().filter(|p| p.read)) {
+        for port in bound.inputs.iter().chain(bound.stored.iter().filter(|p| p.read)) {
             if let Some(what) = of(port.buffer.0 as usize) {
                 return Some(Birth { place: port.name.clone(), given: true, what });
             }
         }
-        let kernels = &self.bound.entry.kernels;
+        let kernels = &bound.entry.kernels;
         let (mut infinite, mut found) = (None, None);
         let mut look = |n: usize| -> bool {
             let Some(kernel) = kernels.get(n) else { return true };
@@ -205,7 +243,7 @@ impl Frame {
             true
         };
         // SAFETY: as in `run`.
-        unsafe { self.program.watch(&self.pool, self.raw(), (draw.seed, draw.step, draw.sample), &mut look) };
+        unsafe { self.program.watch(&self.pool, raw(&self.pointers), draw, &mut look) };
         found.or(infinite)
     }
 
@@ -266,6 +304,33 @@ impl Frame {
         let port = self.bound.outputs.iter().find(|p| p.name == name)?;
         Tensor::from_bytes(port.dtype, &port.shape, self.output_bytes(name)?).ok()
     }
+}
+
+/// What a call runs, once or several times.
+fn part(bound: &Bound) -> &Bound {
+    bound.slice.as_ref().map_or(bound, |s| &s.bound)
+}
+
+/// The inputs and outputs of an entry in slices that hold one part after another: number of the buffer, address of the first
+/// part, bytes of each.
+fn moving(bound: &Bound, pointers: &[Pointer]) -> Result<Vec<(usize, Pointer, usize)>, String> {
+    let Some(slice) = &bound.slice else { return Ok(Vec::new()) };
+    let (whole, parts) =
+        (bound.inputs.iter().chain(&bound.outputs), slice.bound.inputs.iter().chain(&slice.bound.outputs));
+    let mut all = Vec::new();
+    for (whole, part) in whole.zip(parts) {
+        if part.shape != whole.shape {
+            let start = pointers.get(whole.buffer.0 as usize).filter(|_| size(part) * slice.parts == size(whole));
+            let start = start.ok_or_else(|| format!("`{}` is not made of its parts", whole.name))?;
+            all.push((whole.buffer.0 as usize, *start, size(part)));
+        }
+    }
+    Ok(all)
+}
+
+fn raw(pointers: &[Pointer]) -> &[*mut u8] {
+    // SAFETY: `Pointer` is transparent over `*mut u8`.
+    unsafe { std::slice::from_raw_parts(pointers.as_ptr().cast(), pointers.len()) }
 }
 
 /// Bytes of an input, output or stored tensor.
