@@ -374,7 +374,7 @@ impl<'a> Lowering<'a> {
         let Some(s) = self.graph.scopes.get(scope.0 as usize) else { return String::new() };
         let path = self.graph.path(scope);
         let path = match (path.is_empty(), s.instance) {
-            (true, _) => s.label.clone(),
+            (true, _) => s.label.to_string(),
             (false, true) => path,
             (false, false) => format!("{path}.{}", s.label),
         };
