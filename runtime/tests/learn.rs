@@ -16,6 +16,7 @@ use uad_runtime::data::kind::Pipeline;
 use uad_runtime::data::load::{Samples, Source, Take, check};
 use uad_runtime::data::pipeline::Step;
 use uad_runtime::data::set::{Dataset, Options, Split};
+use uad_runtime::device::Device;
 use uad_runtime::learn::{Event, Job, Keep, Length, Outcome, Plans, Prepared, Stage, Tensors, Trouble, run};
 
 /// Adds the sum of a batch to `w`; the features entry halves what the pictures hold.
@@ -184,8 +185,7 @@ impl Home {
             every: Duration::ZERO,
             identity: BTreeMap::new(),
             resume,
-            pool: Arc::new(Pool::new(2)),
-            isa: Isa::detect(),
+            device: Device::Cpu { pool: Arc::new(Pool::new(2)), isa: Isa::detect() },
             loaders: 2,
             stop: Arc::new(AtomicBool::new(false)),
         }

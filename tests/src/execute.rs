@@ -13,6 +13,7 @@ use uad_compiler::lower::{LowerOptions, lower};
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::{Binding, Bound, DType, Dim, Plan, Stored, StoredKind, Tensor, Verified, bind, interp};
 use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
+use uad_runtime::device::{Device, DeviceError};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -145,20 +146,22 @@ impl StoredBytes for Kept {
 /// Results of the CPU. Everything is run twice: the second run must not depend on what the first left in memory.
 pub fn computed(bound: &Bound, given: &Given, isa: Isa, pool: &Arc<Pool>) -> Result<Tensors, String> {
     let once = |runs: usize| -> Result<Tensors, String> {
-        let mut executor = Executor::new(bound.clone(), Arc::new(Kept::new(&given.stored)), pool.clone(), isa)?;
+        let device = Device::Cpu { pool: pool.clone(), isa };
+        let fail = |e: DeviceError| e.to_string();
+        let mut executor = Executor::new(bound.clone(), Arc::new(Kept::new(&given.stored)), &device).map_err(fail)?;
         for port in &bound.inputs {
             let value = given.inputs.get(&port.name).ok_or_else(|| format!("`{}` has no value", port.name))?;
             executor.set_input(&port.name, value)?;
         }
         for _ in 0..runs {
-            executor.run(Draw { seed: SEED, step: STEP, sample: FIRST_SAMPLE });
+            executor.run(Draw { seed: SEED, step: STEP, sample: FIRST_SAMPLE }).map_err(fail)?;
         }
         let mut out = Tensors::new();
         for port in &bound.outputs {
             out.insert(port.name.clone(), executor.output(&port.name).ok_or("an output is lost")?);
         }
         // What an entry does not write stays as it was.
-        let after = given.stored.clone().into_iter().chain(executor.written());
+        let after = given.stored.clone().into_iter().chain(executor.written().map_err(fail)?);
         out.extend(after.map(|(path, t)| (format!("after {path}"), t)));
         Ok(out)
     };

@@ -16,6 +16,7 @@ use uad_compiler::source::{Files, LibraryOnly};
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::{Binding, Bound, BufferKind, Dim, Plan, Stored, Tensor, Verified, bind, interp};
 use uad_runtime::device::executor::{Draw, Executor};
+use uad_runtime::device::{Device, DeviceError};
 
 use crate::execute::{Kept, Tensors};
 
@@ -157,20 +158,22 @@ impl Learner {
         let first = calls.first().ok_or("no call")?;
         let bound = self.bound(entry, first)?;
         let pool = Arc::new(Pool::new(threads));
-        let mut executor = Executor::new(bound, Arc::new(Kept::new(&self.stored)), pool, Isa::detect())?;
+        let device = Device::Cpu { pool, isa: Isa::detect() };
+        let fail = |e: DeviceError| e.to_string();
+        let mut executor = Executor::new(bound, Arc::new(Kept::new(&self.stored)), &device).map_err(fail)?;
         let mut all = Vec::new();
         for (step, inputs) in calls.iter().enumerate() {
             for port in executor.bound().inputs.clone() {
                 let value = inputs.get(&port.name).ok_or_else(|| format!("`{}` has no value", port.name))?;
                 executor.set_input(&port.name, value)?;
             }
-            executor.run(Draw { seed: self.seed, step: step as u64, sample: 0 });
+            executor.run(Draw { seed: self.seed, step: step as u64, sample: 0 }).map_err(fail)?;
             let names: Vec<String> = executor.bound().outputs.iter().map(|p| p.name.clone()).collect();
             let out: BTreeMap<_, _> =
                 names.into_iter().filter_map(|n| Some((n.clone(), executor.output(&n)?))).collect();
             all.push(out);
         }
-        self.stored.extend(executor.written());
+        self.stored.extend(executor.written().map_err(fail)?);
         if let Some(last) = all.last().cloned() {
             self.replace(&last);
         }

@@ -5,25 +5,30 @@
 
 mod templates;
 
+use std::sync::Arc;
+
 use templates::{DRAW, bound, cases, difference, reference, values};
+use uad_kernels::cuda::Precision;
 use uad_kernels::cuda::emulate::Tensors;
 use uad_plan::Tensor;
-use uad_runtime::device::cuda::driver::Device;
-use uad_runtime::device::cuda::executor::{Compiled, CudaExecutor};
-use uad_runtime::device::executor::Draw;
+use uad_runtime::device::Device;
+use uad_runtime::device::cuda::gpu::Gpu;
+use uad_runtime::device::cuda::nvidia::Nvidia;
+use uad_runtime::device::executor::{Draw, Executor};
 use uad_tests::execute::Kept;
 
 #[test]
 #[cfg_attr(not(gpu), ignore = "needs a GPU of NVIDIA")]
 fn every_template_agrees_on_a_device() {
-    let device = Device::open().unwrap_or_else(|e| panic!("{e}"));
+    let nvidia = Nvidia::open().unwrap_or_else(|e| panic!("{e}"));
+    let device = Device::Cuda(Arc::new(Gpu::new(nvidia.clone(), Precision::F32, None)));
     let mut wrong = Vec::new();
     for case in cases() {
         let bound = bound(&case);
         let (inputs, stored) = values(&case, &bound);
         let want = reference(&bound, &inputs, &stored);
         let run = || -> Result<Tensors, String> {
-            let made = CudaExecutor::new(bound.clone(), &Kept::new(&stored), &device, &Compiled::default());
+            let made = Executor::new(bound.clone(), Arc::new(Kept::new(&stored)), &device);
             let mut e = made.map_err(|e| e.to_string())?;
             for (name, value) in &inputs {
                 e.set_input(name, value)?;
@@ -46,5 +51,5 @@ fn every_template_agrees_on_a_device() {
             (Err(e), _) | (_, Err(e)) => wrong.push(format!("{e}\n{}", case.body)),
         }
     }
-    assert!(wrong.is_empty(), "{} plans are wrong on {}:\n{}", wrong.len(), device.name, wrong.join("\n\n"));
+    assert!(wrong.is_empty(), "{} plans are wrong on {}:\n{}", wrong.len(), nvidia.name, wrong.join("\n\n"));
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use uad_compiler::model::Choice;
 use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::{DType, Tensor};
+use uad_runtime::device::Device;
 use uad_runtime::device::executor::{Draw, Executor};
 use uad_tests::execute::{Kept, Tensors};
 use uad_tests::stages::Learner;
@@ -97,9 +98,10 @@ fn full_size_runs_in_two_gigabytes() {
     let bound = l.bound("fit", &given).expect("it binds");
     let pool = Arc::new(Pool::new(2));
     let begin = std::time::Instant::now();
-    let mut executor = Executor::new(bound, Arc::new(Kept::new(&l.stored)), pool, Isa::detect()).expect("an executor");
+    let device = Device::Cpu { pool, isa: Isa::detect() };
+    let mut executor = Executor::new(bound, Arc::new(Kept::new(&l.stored)), &device).expect("an executor");
     executor.set_input("feature", &given["feature"]).expect("an input");
-    executor.run(Draw::default());
+    executor.run(Draw::default()).expect("a run");
     println!("one round: {:.1} s, peak {} MB", begin.elapsed().as_secs_f64(), peak() >> 20);
     assert!(peak() < 2 << 30, "{} bytes", peak());
 }

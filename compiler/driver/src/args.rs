@@ -132,11 +132,7 @@ pub struct Engine {
 impl Engine {
     /// Refuses what the device cannot do.
     pub fn check(&self) -> Result<(), String> {
-        let processor = matches!(self.device, DeviceName::Cpu | DeviceName::Reference);
-        match (processor, self.precision) {
-            (_, Precision::F32) | (false, _) => Ok(()),
-            (true, p) => Err(format!("--precision {p} is for GPUs: --device cuda, or auto")),
-        }
+        self.device.multiplies(self.precision)
     }
 }
 
@@ -152,6 +148,20 @@ pub enum DeviceName {
     Cuda,
     /// The interpreter that defines what a plan means: f64, slow
     Reference,
+    /// The kernels of a GPU on this processor, compiled by the C++ compiler: for tests
+    #[value(hide = true)]
+    Emulation,
+}
+
+impl DeviceName {
+    /// Refuses a precision that the device does not have.
+    pub fn multiplies(self, precision: Precision) -> Result<(), String> {
+        let processor = matches!(self, DeviceName::Cpu | DeviceName::Reference);
+        match (processor, precision) {
+            (_, Precision::F32) | (false, _) => Ok(()),
+            (true, p) => Err(format!("--precision {p} is for GPUs: --device cuda, or auto")),
+        }
+    }
 }
 
 /// `uadc demo`
@@ -407,6 +417,12 @@ pub struct Train {
     /// Seconds between two checkpoints; 0: after every step
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub checkpoint: u32,
+    /// Where to run
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+    /// What contractions multiply on a GPU; sums are f32. All but f32 round their operands and use tensor cores
+    #[arg(long, value_name = "f32|tf32|bf16|f16", default_value_t = Precision::F32, value_parser = Precision::from_str)]
+    pub precision: Precision,
     /// Worker threads; default: one per core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,

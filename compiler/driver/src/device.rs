@@ -1,48 +1,35 @@
 //! Executors on the device that was asked for.
 //!
-//! In: bound entries, stored tensors, a device's name. Out: [`Ready`], which runs. Invariants: a CUDA device that is asked
-//! for and missing is an error that says what is missing; `auto` takes the processor then, and says so once.
-//! Imports: args, failure, terminal; kernels, runtime.
+//! In: bound entries, stored tensors, a device's name. Out: executors, devices. Invariants: a CUDA device that is asked for and
+//! missing is an error that says what is missing; `auto` takes the processor then, and says so once; what is trained stays on one
+//! device, so all that can be missing is looked for before. Imports: args, failure, terminal; kernels, runtime.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use uad_kernels::cpu::program::KernelTime;
 use uad_kernels::cpu::{Isa, Pool};
-use uad_kernels::cuda::{Precision, nvrtc};
-use uad_plan::tensor::Tensor;
+use uad_kernels::cuda::Precision;
+use uad_kernels::cuda::nvrtc::{self, Nvrtc};
 use uad_plan::{Bound, Dim, Plan};
-use uad_runtime::device::cuda::CudaError;
-use uad_runtime::device::cuda::driver::Device;
-use uad_runtime::device::cuda::executor::{Compiled, CudaExecutor};
+use uad_runtime::device::cuda::driver::Driver;
+use uad_runtime::device::cuda::emulated::Emulated;
+use uad_runtime::device::cuda::gpu::Gpu;
+use uad_runtime::device::cuda::nvidia::Nvidia;
 use uad_runtime::device::cuda::sidecar::Sidecar;
-use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
+use uad_runtime::device::executor::{Executor, StoredBytes};
+use uad_runtime::device::{Device, DeviceError};
 
 use crate::args::DeviceName;
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, err};
 
-/// An executor, wherever it runs.
-pub enum Ready {
-    /// On the processor.
-    Cpu(Box<Executor>),
-    /// On a GPU.
-    Cuda(Box<CudaExecutor>),
-}
-
-/// Where entries run.
-enum Place {
-    Unknown,
-    Cpu,
-    Cuda(Arc<Device>),
-}
-
 /// The device that was asked for, opened at its first use.
 pub struct Chosen {
     name: DeviceName,
-    place: Place,
     precision: Precision,
     code: Code,
+    pool: Arc<Pool>,
+    place: Option<Device>,
 }
 
 /// Code for GPUs that was compiled before.
@@ -54,13 +41,13 @@ pub enum Code {
     /// In a file that has not been read yet.
     File(PathBuf),
     /// Read, and of the plan that runs.
-    Read(Box<Sidecar>),
+    Read(Arc<Sidecar>),
 }
 
 impl Chosen {
-    /// A device by name, what it multiplies, and compiled code for it.
-    pub fn new(name: DeviceName, precision: Precision, code: Code) -> Chosen {
-        Chosen { name, place: Place::Unknown, precision, code }
+    /// A device by name, what it multiplies, compiled code for it; threads, if it is the processor.
+    pub fn new(name: DeviceName, precision: Precision, code: Code, pool: Arc<Pool>) -> Chosen {
+        Chosen { name, precision, code, pool, place: None }
     }
 
     /// Is it the interpreter?
@@ -68,124 +55,95 @@ impl Chosen {
         self.name == DeviceName::Reference
     }
 
-    fn open(&mut self, plan: &Plan<Dim>) -> Done {
+    fn open(&mut self, plan: &Plan<Dim>) -> Done<Device> {
         if let Code::File(path) = &self.code {
             let sidecar = Sidecar::open(path).map_err(Failure::input)?;
             sidecar.belongs_to(&plan.to_string()).map_err(|e| {
                 Failure::input(format!("{}: {e}", path.display()))
                     .help("`uadc build --target cuda` makes bundle and code together")
             })?;
-            self.code = Code::Read(Box::new(sidecar));
+            self.code = Code::Read(Arc::new(sidecar));
         }
-        if !matches!(self.place, Place::Unknown) {
-            return Ok(());
+        if let Some(device) = &self.place {
+            return Ok(device.clone());
         }
-        self.place = match self.name {
-            DeviceName::Cpu | DeviceName::Reference => Place::Cpu,
-            DeviceName::Cuda => Place::Cuda(Device::open().map_err(failure)?),
-            DeviceName::Auto => match Device::open() {
-                Ok(device) => Place::Cuda(device),
-                Err(e) => self.fall_back(&e),
-            },
+        let sidecar = if let Code::Read(sidecar) = &self.code { Some(sidecar.clone()) } else { None };
+        let device = match driver(self.name) {
+            Ok(None) => self.processor(),
+            Ok(Some(driver)) => Device::Cuda(Arc::new(Gpu::new(driver, self.precision, sidecar))),
+            Err(e) if self.name == DeviceName::Auto => self.fall_back(&e),
+            Err(e) => return Err(e.into()),
         };
-        Ok(())
+        self.place = Some(device.clone());
+        Ok(device)
     }
 
-    fn fall_back(&self, why: &CudaError) -> Place {
+    fn processor(&self) -> Device {
+        Device::Cpu { pool: self.pool.clone(), isa: Isa::detect() }
+    }
+
+    fn fall_back(&self, why: &DeviceError) -> Device {
         let what = if self.precision == Precision::F32 { "" } else { ", in f32" };
         err(&format!("{}: runs on the processor{what}: {why}\n", Look::stderr().bold("note")));
-        Place::Cpu
+        self.processor()
     }
 
     /// An executor of an entry of a plan.
-    pub fn executor(
-        &mut self,
-        plan: &Plan<Dim>,
-        bound: Bound,
-        stored: Arc<dyn StoredBytes>,
-        pool: Arc<Pool>,
-    ) -> Done<Ready> {
-        self.open(plan)?;
-        if let Place::Cuda(device) = &self.place {
-            let sidecar = if let Code::Read(sidecar) = &self.code { Some(&**sidecar) } else { None };
-            let how = Compiled { precision: self.precision, sidecar };
-            match CudaExecutor::new(bound.clone(), &*stored, device, &how) {
-                Ok(e) => return Ok(Ready::Cuda(Box::new(e))),
-                Err(e) if self.name == DeviceName::Auto => self.place = self.fall_back(&e),
-                Err(e) => return Err(failure(e)),
+    pub fn executor(&mut self, plan: &Plan<Dim>, bound: Bound, stored: Arc<dyn StoredBytes>) -> Done<Executor> {
+        let device = self.open(plan)?;
+        let may_fall = self.name == DeviceName::Auto && matches!(device, Device::Cuda(_));
+        match Executor::new(bound.clone(), stored.clone(), &device) {
+            Err(e) if may_fall => {
+                let processor = self.fall_back(&e);
+                self.place = Some(processor.clone());
+                Ok(Executor::new(bound, stored, &processor)?)
             }
+            made => Ok(made?),
         }
-        let made = Executor::new(bound, stored, pool, Isa::detect());
-        Ok(Ready::Cpu(Box::new(made.map_err(Failure::input)?)))
+    }
+
+    /// The device, for runs that stay on it from their beginning to their end.
+    pub fn for_training(self) -> Done<Device> {
+        let found = driver(self.name).and_then(|found| {
+            // A step's code is compiled when its size is known: the compiler is looked for now.
+            if found.as_ref().is_some_and(|d| d.kind() == Nvidia::KIND) {
+                Nvrtc::find().map_err(DeviceError::NoCompiler)?;
+            }
+            Ok(found)
+        });
+        Ok(match found {
+            Ok(None) => self.processor(),
+            Ok(Some(driver)) => Device::Cuda(Arc::new(Gpu::new(driver, self.precision, None))),
+            Err(e) if self.name == DeviceName::Auto => self.fall_back(&e),
+            Err(e) => return Err(e.into()),
+        })
     }
 }
 
-fn failure(e: CudaError) -> Failure {
-    let said = Failure::input(e.to_string());
-    match e {
-        CudaError::NoCompiler(_) => said.help(nvrtc::HOW),
-        CudaError::NoMemory { .. } | CudaError::Lost(_) | CudaError::Other(_) => said,
-        _ => said.help(
-            "`--device cpu` runs on the processor, `--device auto` where it can; `uadc doctor` says what is here",
-        ),
-    }
+/// What runs kernels of CUDA; `None` for the processor's own.
+fn driver(name: DeviceName) -> Result<Option<Arc<dyn Driver>>, DeviceError> {
+    Ok(match name {
+        DeviceName::Cpu | DeviceName::Reference => None,
+        DeviceName::Cuda | DeviceName::Auto => Some(Nvidia::open()?),
+        DeviceName::Emulation => {
+            let named = std::env::var("CXX").ok().filter(|c| !c.is_empty());
+            Some(Arc::new(Emulated::new(named.as_deref().unwrap_or("c++"))))
+        }
+    })
 }
 
-impl Ready {
-    /// The entry as bound.
-    pub fn bound(&self) -> &Bound {
-        match self {
-            Ready::Cpu(e) => e.bound(),
-            Ready::Cuda(e) => e.bound(),
-        }
-    }
-
-    /// Sets an input.
-    pub fn set_input(&mut self, name: &str, value: &Tensor) -> Result<(), String> {
-        match self {
-            Ready::Cpu(e) => e.set_input(name, value),
-            Ready::Cuda(e) => e.set_input(name, value),
-        }
-    }
-
-    /// One call.
-    pub fn run(&mut self, draw: Draw) -> Done {
-        match self {
-            Ready::Cpu(e) => e.run(draw),
-            Ready::Cuda(e) => e.run(draw).map_err(failure)?,
-        }
-        Ok(())
-    }
-
-    /// An output of the last call.
-    pub fn output(&self, name: &str) -> Option<Tensor> {
-        match self {
-            Ready::Cpu(e) => e.output(name),
-            Ready::Cuda(e) => e.output(name),
-        }
-    }
-
-    /// Stored tensors as the entry has left them, of those that it writes.
-    pub fn written(&self) -> Done<Vec<(String, Tensor)>> {
-        match self {
-            Ready::Cpu(e) => Ok(e.written()),
-            Ready::Cuda(e) => e.written().map_err(failure),
-        }
-    }
-
-    /// Bytes of its buffers.
-    pub fn memory(&self) -> usize {
-        match self {
-            Ready::Cpu(e) => e.memory(),
-            Ready::Cuda(e) => e.memory(),
-        }
-    }
-
-    /// The time of every kernel in one call, on the processor.
-    pub fn profile(&mut self) -> Vec<KernelTime> {
-        match self {
-            Ready::Cpu(e) => e.profile(),
-            Ready::Cuda(_) => Vec::new(),
+impl From<DeviceError> for Failure {
+    fn from(e: DeviceError) -> Failure {
+        let said = Failure::input(e.to_string());
+        match e {
+            DeviceError::NoCompiler(_) => said.help(nvrtc::HOW),
+            DeviceError::NoMemory { .. } | DeviceError::Lost(_) | DeviceError::Other(_) => said,
+            DeviceError::NoDriver
+            | DeviceError::OldDriver { .. }
+            | DeviceError::NoDevice
+            | DeviceError::OldDevice { .. } => said.help(
+                "`--device cpu` runs on the processor, `--device auto` where it can; `uadc doctor` says what is here",
+            ),
         }
     }
 }

@@ -12,10 +12,10 @@ use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, Bound, BufferKind, Dim, Entry, Plan, Verified, interp};
 use uad_runtime::bundle::Bundle;
 use uad_runtime::device::cuda::sidecar::Sidecar;
-use uad_runtime::device::executor::{Draw, StoredBytes};
+use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
 
 use crate::args;
-use crate::device::{Chosen, Code, Ready};
+use crate::device::{Chosen, Code};
 use crate::failure::{Done, Failure};
 
 /// Tensors by path, in memory.
@@ -74,8 +74,7 @@ pub struct Engine {
     plan: Verified<Plan<Dim>>,
     stored: Arc<dyn StoredBytes>,
     device: Chosen,
-    pool: Arc<Pool>,
-    ready: BTreeMap<(String, Vec<(String, i64)>), Ready>,
+    ready: BTreeMap<(String, Vec<(String, i64)>), Executor>,
 }
 
 impl Engine {
@@ -86,8 +85,8 @@ impl Engine {
 
     fn with_code(plan: Verified<Plan<Dim>>, stored: Arc<dyn StoredBytes>, how: &args::Engine, code: Code) -> Engine {
         let threads = how.threads.map_or_else(default_threads, usize::from);
-        let device = Chosen::new(how.device, how.precision, code);
-        Engine { plan, stored, device, pool: Arc::new(Pool::new(threads)), ready: BTreeMap::new() }
+        let device = Chosen::new(how.device, how.precision, code, Arc::new(Pool::new(threads)));
+        Engine { plan, stored, device, ready: BTreeMap::new() }
     }
 
     /// A bundle; with `trace`, its spec compiled again so that these values are outputs too.
@@ -100,7 +99,7 @@ impl Engine {
                 let fail = |e| Failure::input(format!("{}: {e}", bundle.path().display()));
                 let sidecar = Sidecar::from_bytes(bytes).map_err(fail)?;
                 sidecar.belongs_to(&plan.to_string()).map_err(fail)?;
-                Code::Read(Box::new(sidecar))
+                Code::Read(Arc::new(sidecar))
             }
             _ => Code::None,
         };
@@ -184,14 +183,14 @@ impl Engine {
     }
 
     /// The executor of an entry for these dims, made at its first use.
-    pub fn executor(&mut self, entry: &str, binding: &Binding) -> Done<&mut Ready> {
+    pub fn executor(&mut self, entry: &str, binding: &Binding) -> Done<&mut Executor> {
         let key = (entry.to_owned(), binding.iter().map(|(n, v)| (n.clone(), *v)).collect::<Vec<_>>());
         if !self.ready.contains_key(&key) {
             let bound = self.bind(entry, binding)?;
             if let Some(port) = bound.stored.iter().find(|p| self.stored.bytes(&p.name).is_none()) {
                 return Err(not_made(&port.name));
             }
-            let made = self.device.executor(&self.plan, bound, self.stored.clone(), self.pool.clone())?;
+            let made = self.device.executor(&self.plan, bound, self.stored.clone())?;
             self.ready.insert(key.clone(), made);
         }
         self.ready.get_mut(&key).ok_or_else(|| Failure::Fault("an executor vanished".to_owned()))

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use libloading::Library;
 use uad_plan::bind::{Bound, BufferPlace, Port};
@@ -16,7 +17,7 @@ use uad_plan::tensor::Tensor;
 use uad_plan::{BufferKind, philox};
 
 use super::program::{FLAGS, walk};
-use super::{Arg, Function, Program};
+use super::{Arg, Function, Named, Program};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -134,8 +135,6 @@ impl Emulation {
         order: Order,
         times: usize,
     ) -> Result<Tensors, String> {
-        // SAFETY: the symbol has this type.
-        let start = unsafe { self.library.get::<Launch>(b"emulation_launch\0") }.map_err(|e| e.to_string())?;
         let mut memory = Memory::new(program, bound, inputs, stored, draw);
         for n in 0..=times {
             memory.clear_flags();
@@ -143,30 +142,48 @@ impl Emulation {
             walk(steps, None, &mut |launch, round| {
                 let f = &program.functions[launch.function];
                 let args: Vec<u64> = launch.args.iter().map(|a| memory.address(a, round)).collect();
-                let number = self.numbers[&f.function.text];
                 // SAFETY: the arguments are those of the function, and point to memory of the sizes in the plan.
-                let said = unsafe { start(number, launch.grid, f.function.block, args.as_ptr(), order as c_int) };
-                if said.is_null() {
-                    return Ok(());
-                }
-                // SAFETY: a C string that lives until the next launch.
-                let said = unsafe { CStr::from_ptr(said) }.to_string_lossy();
-                Err(format!("{}: {said}\n{}", f.name, f.text()))
+                unsafe { self.start(f, launch.grid, &args, order) }
             })?;
         }
         memory.results(bound, stored)
     }
+
+    /// Starts one of the functions that were compiled, and waits for it.
+    ///
+    /// # Safety
+    /// The arguments are those of the function, and point to memory of the sizes that it was made for.
+    pub unsafe fn start(&self, f: &Named, grid: u32, args: &[u64], order: Order) -> Result<(), String> {
+        let number = self.numbers.get(&f.function.text).ok_or_else(|| format!("{} was not compiled", f.name))?;
+        // Who broke off while holding it left nothing behind: a launch begins anew.
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the symbol has this type; fibers and shared memory are used by this thread alone.
+        let said = unsafe {
+            let start = self.library.get::<Launch>(b"emulation_launch\0").map_err(|e| e.to_string())?;
+            start(*number, grid, f.function.block, args.as_ptr(), order as c_int)
+        };
+        if said.is_null() {
+            return Ok(());
+        }
+        // SAFETY: a C string that lives until the next launch.
+        let said = unsafe { CStr::from_ptr(said) }.to_string_lossy();
+        Err(format!("{}: {said}\n{}", f.name, f.text()))
+    }
 }
+
+/// Who launches: the fibers and the shared memory of a library are there once.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Poisoned bytes before and behind every piece of memory.
 const MARGIN: usize = 1024;
 const POISON: u8 = 0xff;
 
-/// A piece of memory between margins.
-struct Piece(Vec<u64>, usize);
+/// A piece of memory between margins, poisoned.
+pub struct Piece(Vec<u64>, usize);
 
 impl Piece {
-    fn new(bytes: usize) -> Piece {
+    /// So many bytes.
+    pub fn new(bytes: usize) -> Piece {
         let words = (bytes + 2 * MARGIN).div_ceil(8);
         Piece(vec![u64::from_ne_bytes([POISON; 8]); words + 8], bytes)
     }
@@ -181,12 +198,14 @@ impl Piece {
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 8) }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    /// The bytes between the margins, on a boundary of 64.
+    pub fn bytes(&mut self) -> &mut [u8] {
         let (at, n) = (self.start(), self.1);
         &mut self.all()[at..at + n]
     }
 
-    fn whole(&mut self) -> bool {
+    /// Are the margins as they were?
+    pub fn whole(&mut self) -> bool {
         let (at, n) = (self.start(), self.1);
         let all = self.all();
         all[..at].iter().chain(&all[at + n..]).all(|b| *b == POISON)

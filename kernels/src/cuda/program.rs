@@ -249,11 +249,11 @@ impl<'a> Emitter<'a> {
 }
 
 /// Goes through launches in order, loops round by round; `call` gets each with the number of its round.
-pub fn walk(
+pub fn walk<E>(
     steps: &[Step],
     round: Option<u32>,
-    call: &mut impl FnMut(&Launch, u32) -> Result<(), String>,
-) -> Result<(), String> {
+    call: &mut impl FnMut(&Launch, u32) -> Result<(), E>,
+) -> Result<(), E> {
     for step in steps {
         match step {
             Step::Launch(l) => call(l, round.unwrap_or(0))?,

@@ -1,17 +1,16 @@
-//! A bound entry with the memory of its calls: inputs, outputs, scratch, constants.
+//! A bound entry with the memory of its calls, whatever it runs on.
 //!
-//! In: a bound entry, where its stored tensors are. Out: [`Frame`], which executors are made of. Invariants: all memory is taken when
-//! a frame is made; a call allocates nothing; who owns a frame decides what may run at the same time.
-//! Imports: `uad-plan`, `uad-kernels`, memory.
+//! In: what a device makes of a bound entry. Out: [`Frame`], the one interface that executors know. Invariants: all memory is taken
+//! when a frame is made; who owns a frame decides what may run at the same time. Imports: `uad-plan`, `uad-kernels`, errors.
 
 use std::sync::Arc;
 
 use uad_kernels::cpu::program::KernelTime;
-use uad_kernels::cpu::{Isa, Pool, Program};
 use uad_plan::tensor::Tensor;
-use uad_plan::{Bound, BufferPlace, DType, Port};
+use uad_plan::{Bound, DType, Port};
 
-use super::memory::Memory;
+use super::error::DeviceError;
+use super::place::Piece;
 
 /// What draws depend on, beside their site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,39 +21,6 @@ pub struct Draw {
     pub step: u64,
     /// The number of the first sample of the batch.
     pub sample: u64,
-}
-
-/// The address of a buffer.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub(super) struct Pointer(pub(super) *mut u8);
-
-// SAFETY: an address; what it points to is guarded by the owner of the frame or store that it belongs to.
-unsafe impl Send for Pointer {}
-// SAFETY: as above.
-unsafe impl Sync for Pointer {}
-
-/// Memory for temporary buffers, which entries that never run at the same time may share.
-pub(super) struct Scratch {
-    _memory: Memory,
-    start: Pointer,
-    bytes: usize,
-}
-
-impl Scratch {
-    pub(super) fn new(bytes: usize) -> Result<Scratch, String> {
-        let mut memory = take(bytes)?;
-        let start = Pointer(memory.as_mut_ptr());
-        Ok(Scratch { _memory: memory, start, bytes })
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-fn take(n: usize) -> Result<Memory, String> {
-    Memory::zeroed(n).ok_or_else(|| format!("this machine has no {n} bytes of memory to give"))
 }
 
 /// Where a call first made a number that is none, or one beyond f32.
@@ -68,269 +34,126 @@ pub struct Birth {
     pub what: &'static str,
 }
 
-/// A bound entry with its memory. Where the entry is bound in slices, a call goes through them.
-pub struct Frame {
-    bound: Bound,
-    program: Program,
-    pool: Arc<Pool>,
-    inputs: Vec<Memory>,
-    outputs: Vec<Memory>,
-    scratch: Arc<Scratch>,
-    _persistent: Memory,
-    pointers: Vec<Pointer>,
-    /// Pointers to inputs and outputs that a call moves on by so many bytes from part to part, with where they begin.
-    moving: Vec<(usize, Pointer, usize)>,
-    bytes: usize,
-}
+/// The address of a buffer on its device, which alone may follow it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Pointer(pub(super) *mut u8);
 
-impl Frame {
-    /// Takes memory and compiles the kernels. `stored` gives the address of each stored tensor, valid for its size for as long
-    /// as the frame lives, and for writing where the entry writes it.
-    pub(super) fn new(
-        bound: Bound,
-        pool: Arc<Pool>,
-        isa: Isa,
-        scratch: Option<Arc<Scratch>>,
-        stored: &mut dyn FnMut(usize, &Port) -> Result<*mut u8, String>,
-    ) -> Result<Frame, String> {
-        let ports = |ports: &[Port]| ports.iter().map(|p| take(size(p))).collect::<Result<Vec<Memory>, String>>();
-        let (mut inputs, mut outputs) = (ports(&bound.inputs)?, ports(&bound.outputs)?);
-        let part = part(&bound);
-        let scratch = match scratch.filter(|s| s.bytes >= part.arena) {
-            Some(s) => s,
-            None => Arc::new(Scratch::new(part.arena)?),
-        };
-        let mut persistent = take(part.persistent)?;
-        let mut pointers = Vec::with_capacity(part.places.len());
-        for (i, place) in part.places.iter().enumerate() {
-            let at = |start: *mut u8, bytes: usize, offset: usize| -> Result<*mut u8, String> {
-                let room = bytes.checked_sub(offset).is_some_and(|r| r >= part.buffer_bytes(i));
-                // SAFETY: `offset` is inside the memory, which is checked here again.
-                if room { Ok(unsafe { start.add(offset) }) } else { Err("a place is outside".to_owned()) }
-            };
-            let missing = || format!("buffer {i} has no memory");
-            let whole = |m: &mut Memory| at(m.as_mut_ptr(), m.len(), 0);
-            pointers.push(Pointer(match place {
-                BufferPlace::Input(n) => whole(inputs.get_mut(*n).ok_or_else(missing)?)?,
-                BufferPlace::Output(n) => whole(outputs.get_mut(*n).ok_or_else(missing)?)?,
-                BufferPlace::Arena(offset) => at(scratch.start.0, scratch.bytes, *offset)?,
-                BufferPlace::Persistent(offset) => at(persistent.as_mut_ptr(), persistent.len(), *offset)?,
-                BufferPlace::Stored => {
-                    let port = bound.stored.iter().find(|p| p.buffer.0 as usize == i).ok_or_else(missing)?;
-                    stored(i, port)?
-                }
-            }));
-        }
-        let moving = moving(&bound, &pointers)?;
-        let program = Program::compile(part, isa)?;
-        let own = |m: &[Memory]| m.iter().map(Memory::len).sum::<usize>();
-        let bytes = own(&inputs) + own(&outputs) + part.arena + part.persistent;
-        Ok(Frame { bound, program, pool, inputs, outputs, scratch, _persistent: persistent, pointers, moving, bytes })
-    }
+// SAFETY: an address; what it points to is guarded by the owner of the frame or store that it belongs to.
+unsafe impl Send for Pointer {}
+// SAFETY: as above.
+unsafe impl Sync for Pointer {}
 
-    /// How many parts a call has.
-    fn parts(&self) -> usize {
-        self.bound.slice.as_ref().map_or(1, |s| s.parts)
-    }
+/// Where stored tensors are: by buffer, valid for their sizes as long as the frame lives, and for writing where the entry writes.
+pub(super) type Places<'a> = &'a mut dyn FnMut(usize, &Port) -> Result<Pointer, DeviceError>;
 
-    /// Moves on to a part; what it draws from.
-    fn enter(&mut self, part: usize, draw: Draw) -> (u64, u64, u64) {
-        for (i, start, bytes) in &self.moving {
-            // SAFETY: `moving` has checked that all parts lie in the memory that begins at `start`.
-            self.pointers[*i] = Pointer(unsafe { start.0.add(part * bytes) });
-        }
-        let before = self.bound.slice.as_ref().map_or(0, |s| s.samples.wrapping_mul(part as u64));
-        (draw.seed, draw.step, draw.sample.wrapping_add(before))
-    }
+/// A bound entry with its memory, on a device.
+pub(super) trait Frame: Send {
+    /// The entry as bound.
+    fn bound(&self) -> &Bound;
 
-    /// Runs what depends on stored tensors only.
-    /// `release` is called where stored tensors may leave memory.
+    /// Bytes taken, beside packed weights and stored tensors.
+    fn memory(&self) -> usize;
+
+    /// Memory for temporary buffers, which entries that never run at the same time may share.
+    fn scratch(&self) -> &Arc<Piece>;
+
+    /// The bytes of an input by its number, to be filled on the host.
+    fn input_mut(&mut self, n: usize) -> Option<&mut [u8]>;
+
+    /// The bytes of an output of the last call by its number, on the host.
+    fn output(&self, n: usize) -> Option<&[u8]>;
+
+    /// Runs what depends on stored tensors only. `release` is called where stored tensors may leave the host's memory.
     ///
     /// # Safety
     /// Nothing that shares memory with this frame runs or is read meanwhile.
-    pub(super) unsafe fn setup(&mut self, release: &dyn Fn()) -> Result<(), String> {
-        let pointers: Vec<*mut u8> = raw(&self.pointers).to_vec();
-        // SAFETY: one pointer per buffer, each valid for its buffer's bytes; `Bound` proves that kernels stay inside.
-        unsafe { self.program.prepare(&self.pool, &pointers)? };
-        // What setup kernels made of stored tensors stands beside them, and will stand beside the packed operands.
-        release();
-        // SAFETY: as above.
-        unsafe { self.program.pack(&self.pool, &pointers) };
-        release();
-        Ok(())
-    }
+    unsafe fn setup(&mut self, release: &dyn Fn()) -> Result<(), DeviceError>;
 
-    /// One call.
+    /// One call, done when this returns.
     ///
     /// # Safety
     /// As for [`Frame::setup`], which ran since the stored tensors that the entry does not write were changed.
-    pub(super) unsafe fn run(&mut self, draw: Draw) {
-        for part in 0..self.parts() {
-            let draw = self.enter(part, draw);
-            // SAFETY: as in `setup`.
-            unsafe { self.program.run(&self.pool, raw(&self.pointers), draw) }
-        }
-    }
-
-    /// The time of every kernel in one call.
-    ///
-    /// # Safety
-    /// As for [`Frame::run`].
-    pub(super) unsafe fn profile(&mut self) -> Vec<KernelTime> {
-        let mut all: Vec<KernelTime> = Vec::new();
-        for part in 0..self.parts() {
-            let draw = self.enter(part, Draw::default());
-            // SAFETY: as in `run`.
-            let times = unsafe { self.program.profile(&self.pool, raw(&self.pointers), draw) };
-            if all.is_empty() {
-                all = times;
-            } else {
-                all.iter_mut().zip(times).for_each(|(a, t)| a.seconds += t.seconds);
-            }
-        }
-        all
-    }
+    unsafe fn run(&mut self, draw: Draw) -> Result<(), DeviceError>;
 
     /// One call, kernel by kernel, up to the first that makes a number that is none (or, where none does, the first that makes an
     /// infinite one that is not minus infinity: masks are made of those).
     ///
     /// # Safety
     /// As for [`Frame::run`].
-    pub(super) unsafe fn birth(&mut self, draw: Draw) -> Option<Birth> {
-        (0..self.parts()).find_map(|part| {
-            let draw = self.enter(part, draw);
-            // SAFETY: as in `run`.
-            unsafe { self.birth_in_part(draw) }
-        })
-    }
+    unsafe fn birth(&mut self, draw: Draw) -> Result<Option<Birth>, DeviceError>;
 
+    /// The time of every kernel in one call, where the device tells.
+    ///
     /// # Safety
     /// As for [`Frame::run`].
-    unsafe fn birth_in_part(&mut self, draw: (u64, u64, u64)) -> Option<Birth> {
-        let bound = part(&self.bound);
-        let of = |b: usize| -> Option<&'static str> {
-            let buffer = bound.entry.buffers.get(b).filter(|f| f.dtype == DType::F32)?;
-            let _ = buffer;
-            let pointer = self.pointers.get(b)?.0.cast::<f32>();
-            // SAFETY: the buffer has that many elements, and no kernel runs while it is read.
-            let values = unsafe { std::slice::from_raw_parts(pointer, bound.buffer_elements(b)) };
-            if values.iter().any(|v| v.is_nan()) {
-                Some("nan")
-            } else {
-                values.contains(&f32::INFINITY).then_some("inf")
-            }
-        };
-        for port in bound.inputs.iter().chain(bound.stored.iter().filter(|p| p.read)) {
-            if let Some(what) = of(port.buffer.0 as usize) {
-                return Some(Birth { place: port.name.clone(), given: true, what });
+    unsafe fn profile(&mut self) -> Vec<KernelTime>;
+}
+
+/// Looks for the first odd number of a call; `odd` says what is odd in a buffer.
+pub(super) struct Watch<'a> {
+    bound: &'a Bound,
+    infinite: Option<Birth>,
+    found: Option<Birth>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(bound: &'a Bound) -> Watch<'a> {
+        Watch { bound, infinite: None, found: None }
+    }
+
+    /// Before the first kernel; false where nothing need run.
+    pub(super) fn before(
+        &mut self,
+        odd: &mut dyn FnMut(usize) -> Result<Option<&'static str>, DeviceError>,
+    ) -> Result<bool, DeviceError> {
+        for port in self.bound.inputs.iter().chain(self.bound.stored.iter().filter(|p| p.read)) {
+            if let Some(what) = odd(port.buffer.0 as usize)? {
+                self.found = Some(Birth { place: port.name.clone(), given: true, what });
+                return Ok(false);
             }
         }
-        let kernels = &bound.entry.kernels;
-        let (mut infinite, mut found) = (None, None);
-        let mut look = |n: usize| -> bool {
-            let Some(kernel) = kernels.get(n) else { return true };
-            let written = kernel.writes.iter().filter_map(|w| of(w.buffer.0 as usize));
-            let birth = |what| Birth { place: kernel.scope.clone(), given: false, what };
-            for what in written {
-                if what == "nan" {
-                    found = Some(birth(what));
-                    return false;
+        Ok(true)
+    }
+
+    /// After the kernel of this number; false where the others need not run.
+    pub(super) fn after(
+        &mut self,
+        n: usize,
+        odd: &mut dyn FnMut(usize) -> Result<Option<&'static str>, DeviceError>,
+    ) -> Result<bool, DeviceError> {
+        let Some(kernel) = self.bound.entry.kernels.get(n) else { return Ok(true) };
+        let birth = |what| Birth { place: kernel.scope.clone(), given: false, what };
+        for w in &kernel.writes {
+            match odd(w.buffer.0 as usize)? {
+                Some("nan") => {
+                    self.found = Some(birth("nan"));
+                    return Ok(false);
                 }
-                if infinite.is_none() {
-                    infinite = Some(birth(what));
-                }
+                Some(what) if self.infinite.is_none() => self.infinite = Some(birth(what)),
+                Some(_) | None => {}
             }
-            true
-        };
-        // SAFETY: as in `run`.
-        unsafe { self.program.watch(&self.pool, raw(&self.pointers), draw, &mut look) };
-        found.or(infinite)
-    }
-
-    /// The entry as bound.
-    pub fn bound(&self) -> &Bound {
-        &self.bound
-    }
-
-    /// Bytes taken, beside packed weights and stored tensors.
-    pub fn memory(&self) -> usize {
-        self.bytes
-    }
-
-    /// The compiled entry.
-    pub fn program(&self) -> &Program {
-        &self.program
-    }
-
-    pub(super) fn scratch(&self) -> &Arc<Scratch> {
-        &self.scratch
-    }
-
-    /// The bytes of an input, to be filled.
-    pub fn input_mut(&mut self, name: &str) -> Option<&mut [u8]> {
-        let n = self.bound.inputs.iter().position(|p| p.name == name)?;
-        Some(self.inputs.get_mut(n)?.bytes_mut())
-    }
-
-    /// The values of an f32 input, to be filled.
-    pub fn input_f32_mut(&mut self, name: &str) -> Option<&mut [f32]> {
-        let port = self.bound.inputs.iter().find(|p| p.name == name)?;
-        if port.dtype != DType::F32 {
-            return None;
         }
-        let bytes = self.input_mut(name)?;
-        // SAFETY: memory begins on a 64-byte boundary and holds whole f32, for which every bit pattern is valid.
-        Some(unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / 4) })
+        Ok(true)
     }
 
-    /// Sets an input.
-    pub fn set_input(&mut self, name: &str, value: &Tensor) -> Result<(), String> {
-        let content = content_for(&self.bound, name, value)?;
-        match self.input_mut(name) {
-            Some(bytes) if bytes.len() == content.len() => bytes.copy_from_slice(content),
-            _ => return Err(format!("no input `{name}`")),
-        }
-        Ok(())
-    }
-
-    /// The bytes of an output of the last call.
-    pub fn output_bytes(&self, name: &str) -> Option<&[u8]> {
-        let n = self.bound.outputs.iter().position(|p| p.name == name)?;
-        Some(self.outputs.get(n)?.bytes())
-    }
-
-    /// An output of the last call.
-    pub fn output(&self, name: &str) -> Option<Tensor> {
-        let port = self.bound.outputs.iter().find(|p| p.name == name)?;
-        Tensor::from_bytes(port.dtype, &port.shape, self.output_bytes(name)?).ok()
+    /// What was found.
+    pub(super) fn found(self) -> Option<Birth> {
+        self.found.or(self.infinite)
     }
 }
 
-/// What a call runs, once or several times.
-fn part(bound: &Bound) -> &Bound {
-    bound.slice.as_ref().map_or(bound, |s| &s.bound)
+/// Is buffer `b` one of numbers that may be odd?
+pub(super) fn may_be_odd(bound: &Bound, b: usize) -> bool {
+    bound.entry.buffers.get(b).is_some_and(|f| f.dtype == DType::F32)
 }
 
-/// The inputs and outputs of an entry in slices that hold one part after another: number of the buffer, address of the first
-/// part, bytes of each.
-fn moving(bound: &Bound, pointers: &[Pointer]) -> Result<Vec<(usize, Pointer, usize)>, String> {
-    let Some(slice) = &bound.slice else { return Ok(Vec::new()) };
-    let (whole, parts) =
-        (bound.inputs.iter().chain(&bound.outputs), slice.bound.inputs.iter().chain(&slice.bound.outputs));
-    let mut all = Vec::new();
-    for (whole, part) in whole.zip(parts) {
-        if part.shape != whole.shape {
-            let start = pointers.get(whole.buffer.0 as usize).filter(|_| size(part) * slice.parts == size(whole));
-            let start = start.ok_or_else(|| format!("`{}` is not made of its parts", whole.name))?;
-            all.push((whole.buffer.0 as usize, *start, size(part)));
-        }
+/// What is odd among values.
+pub(super) fn odd(values: &[f32]) -> Option<&'static str> {
+    if values.iter().any(|v| v.is_nan()) {
+        return Some("nan");
     }
-    Ok(all)
-}
-
-fn raw(pointers: &[Pointer]) -> &[*mut u8] {
-    // SAFETY: `Pointer` is transparent over `*mut u8`.
-    unsafe { std::slice::from_raw_parts(pointers.as_ptr().cast(), pointers.len()) }
+    values.contains(&f32::INFINITY).then_some("inf")
 }
 
 /// Bytes of an input, output or stored tensor.

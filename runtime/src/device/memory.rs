@@ -32,6 +32,11 @@ impl Memory {
         self.lines.pointer()
     }
 
+    /// The same. Who writes through it takes care that nobody else reads or writes meanwhile.
+    pub(super) fn pointer(&self) -> *mut u8 {
+        self.lines.pointer()
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `lines` holds at least `bytes` bytes, zero at first.

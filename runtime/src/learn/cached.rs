@@ -59,12 +59,13 @@ impl Runner<'_> {
     /// All that the content of a features file depends on.
     fn key(&self, entry: &str, list: &[usize]) -> Run<Key> {
         let mut key = Key::default();
+        key.add(self.job.device.kind().as_bytes());
         let found = self.entry(entry)?;
         let alone = Plan { name: String::new(), stored: Vec::new(), entries: vec![found.clone()] };
         key.add(alone.to_string().as_bytes());
         for b in found.buffers.iter().filter(|b| b.kind == BufferKind::Stored) {
             key.add(b.name.as_bytes());
-            key.add(self.store.bytes(&b.name).unwrap_or_default());
+            key.add(&self.store.bytes(&b.name)?.unwrap_or_default());
         }
         key.add(format!("{:?} {}", self.job.samples.takes(), self.stage.batch).as_bytes());
         for n in list {

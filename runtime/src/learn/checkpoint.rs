@@ -2,7 +2,7 @@
 //!
 //! In: the position of a run and its changing tensors. Out: a safetensors file, and back. The metadata has one key, `uad.checkpoint`.
 //! Invariants: written whole or not at all; floats of the position are kept as their bits; a checkpoint of another run is
-//! refused with what differs. Imports: tensors, whole files.
+//! refused with what differs. Imports: stores, tensors, whole files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use uad_plan::tensor::Tensor;
 
 use super::{Report, Run, Tensors, Trouble};
 use crate::device::memory::FileMap;
+use crate::device::store::Value;
 use crate::tensors::{Item, parts};
 
 const VERSION: u32 = 1;
@@ -94,6 +95,11 @@ pub(super) type Views<'a> = Vec<(&'a str, DType, &'a [usize], &'a [u8])>;
 /// The views of these tensors.
 pub(super) fn views(tensors: &Tensors) -> Views<'_> {
     tensors.iter().map(|(n, t)| (n.as_str(), t.dtype(), t.shape(), t.as_bytes())).collect()
+}
+
+/// The views of what a store holds.
+pub(super) fn stored<'a>(values: &'a [Value<'_>]) -> Views<'a> {
+    values.iter().map(|v| (v.path, v.dtype, v.shape, &*v.bytes)).collect()
 }
 
 /// Writes a checkpoint.

@@ -1,8 +1,8 @@
 //! Learning: stages run in order over a data set until a detector's weights and states are what they are to be.
 //!
 //! In: a [`Job`] (stages, samples, a folder to work in), first values, a plan for each stage. Out: values, checkpoints, a log of
-//! JSON lines, [`Event`]s. Invariants: the loop knows no operation and no compiler; the same job gives the same bits, whatever the
-//! number of threads, and however often it is stopped or killed and resumed; what was saved stays whole.
+//! JSON lines, [`Event`]s. Invariants: the loop knows no operation and no compiler; the same job gives the same bits on one kind of device,
+//! whatever the number of threads, and however often it is stopped or killed and resumed; what was saved stays whole.
 //! Imports: plans, devices, data, whole files.
 
 mod cached;
@@ -22,13 +22,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use uad_kernels::cpu::{Isa, Pool};
 use uad_plan::tensor::Tensor;
 use uad_plan::{Dim, Plan, Verified};
 
 use crate::data::ReadError;
 use crate::data::load::Samples;
 use crate::data::set::Split;
+use crate::device::{Device, DeviceError};
 
 pub use checkpoint::{forget, unfinished};
 pub use run::{digest, run};
@@ -129,10 +129,8 @@ pub struct Job {
     pub identity: BTreeMap<String, String>,
     /// Go on from the checkpoint?
     pub resume: bool,
-    /// Threads of kernels.
-    pub pool: Arc<Pool>,
-    /// Instruction set.
-    pub isa: Isa,
+    /// Where entries run.
+    pub device: Device,
     /// Threads that load samples.
     pub loaders: usize,
     /// Set from outside to end early, with a checkpoint.
@@ -275,6 +273,14 @@ impl fmt::Display for Trouble {
     }
 }
 impl std::error::Error for Trouble {}
+
+impl From<DeviceError> for Trouble {
+    fn from(e: DeviceError) -> Trouble {
+        let lost = matches!(e, DeviceError::Lost(_));
+        let said = Trouble::input(e);
+        if lost { said.help("the last checkpoint stands: --resume goes on from there") } else { said }
+    }
+}
 
 impl From<ReadError> for Trouble {
     fn from(e: ReadError) -> Trouble {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use uad_plan::tensor::Tensor;
 use uad_plan::{Body, BufferKind, DType, Dim, Entry, Kernel, Plan, Verified};
 
-use super::checkpoint::{self, Checkpoint, Position, State, views};
+use super::checkpoint::{self, Checkpoint, Position, State, stored, views};
 use super::journal::Journal;
 use super::stage::{End, Runner, samples_of};
 use super::{Event, Job, Outcome, Plans, Prepared, Report, Run, Stage, Tensors, Trouble, hunt};
@@ -150,6 +150,7 @@ pub fn digest(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
 fn identity(job: &Job, values: &Tensors) -> BTreeMap<String, String> {
     let mut all = job.identity.clone();
     all.insert("the seed".to_owned(), job.seed.to_string());
+    all.insert("the device".to_owned(), job.device.kind());
     for s in &job.stages {
         all.insert(format!("the stage `{}`", s.name), digest([format!("{s:?}")]));
     }
@@ -253,7 +254,7 @@ fn runner<'j>(
         }
     }
     let layers = Layers { own, detector: detector.clone() };
-    let store = Store::new(changing, Arc::new(layers)).map_err(Trouble::input)?;
+    let store = Store::new(changing, Arc::new(layers), &job.device)?;
     Runner::new(job, stage, plan.clone(), store, from.state.position, from.best, made)
 }
 
@@ -275,16 +276,16 @@ fn one(
     if fresh {
         // Written at once: a folder that cannot be written is known before hours are spent.
         if number == 0 {
-            let now = runner.store.changing().collect();
+            let now = runner.store.changing()?;
             let path = checkpoint::path(&job.folder);
-            let written = session.try_save(&runner.position, now, &runner.best);
+            let written = session.try_save(&runner.position, stored(&now), &runner.best);
             written.map_err(|e| Trouble::input(format!("cannot write {}: {e}", path.display())))?;
         } else {
-            runner.save(session);
+            runner.save(session)?;
         }
     }
     match runner.run(session) {
-        Ok(End::Done) => Ok(Some((runner.report(), runner.left()))),
+        Ok(End::Done) => Ok(Some((runner.report(), runner.left()?))),
         Ok(End::Stopped) => Ok(None),
         Ok(End::NotFinite { step, epoch, loss }) => {
             drop(runner);
@@ -293,9 +294,10 @@ fn one(
             Err(born(session, stage, prepared, detector, (step, epoch, loss), traced))
         }
         Err(e) => {
-            // Between two steps, so what is saved is whole.
+            // Between two steps, so what is saved is whole. A device that was lost has nothing left to save: the checkpoint before
+            // it stands.
             if stage.collects.is_empty() {
-                runner.save(session);
+                let _ = runner.save(session);
             }
             Err(e)
         }

@@ -13,17 +13,17 @@ use serde_json::json;
 use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, BufferKind, DType, Dim, Entry, Plan, Verified, bind};
 
-use super::checkpoint::{Position, views};
+use super::checkpoint::{Position, stored, views};
 use super::features::Features;
 use super::feed::{self, Batch, Clock, Given};
 use super::run::Session;
 use super::{Event, Job, Length, Report, Run, Stage, Tensors, Trouble, order};
 use crate::data::ReadError;
-use crate::data::kind::Value;
+use crate::data::kind;
 use crate::data::load::Loader;
 use crate::data::set::Split;
 use crate::device::frame::Draw;
-use crate::device::store::{Store, StoreExecutor};
+use crate::device::store::{Store, StoreExecutor, Value};
 
 /// How a stage's run ended.
 pub(super) enum End {
@@ -35,7 +35,7 @@ pub(super) enum End {
     NotFinite { step: u64, epoch: u64, loss: f32 },
 }
 
-pub(super) type Loaded = Result<Arc<Vec<Value>>, ReadError>;
+pub(super) type Loaded = Result<Arc<Vec<kind::Value>>, ReadError>;
 
 /// A stage under way.
 pub(super) struct Runner<'j> {
@@ -152,7 +152,7 @@ impl<'j> Runner<'j> {
         let key = (entry.to_owned(), binding.iter().map(|(n, v)| (n.clone(), *v)).collect::<Vec<_>>());
         if !self.executors.contains_key(&key) {
             let bound = bind(&self.plan, entry, &binding).map_err(Trouble::input)?;
-            let made = self.store.executor(bound, self.job.pool.clone(), self.job.isa).map_err(Trouble::input)?;
+            let made = self.store.executor(bound)?;
             self.executors.insert(key.clone(), made);
         }
         Ok(key)
@@ -170,18 +170,18 @@ impl<'j> Runner<'j> {
         let executor = self.executors.get_mut(&key).ok_or_else(lost)?;
         feed::fill(executor, &samples, batch, &given, clock)?;
         if self.hunting && entry == self.stage.name {
-            let before: Tensors = self.store.tensors().into_iter().collect();
-            executor.run(&mut self.store, draw).map_err(Trouble::Fault)?;
-            if !finite(executor.output("loss").as_ref()) || self.store.tensors().iter().any(|t| !finite(Some(&t.1))) {
+            let before: Tensors = self.store.tensors()?.into_iter().collect();
+            executor.run(&mut self.store, draw)?;
+            if !finite(executor.output("loss").as_ref()) || self.store.tensors()?.iter().any(|t| !finite(Some(&t.1))) {
                 for (path, tensor) in &before {
-                    self.store.set(path, tensor.as_bytes()).map_err(Trouble::Fault)?;
+                    self.store.set(path, tensor.as_bytes())?;
                 }
-                let born = executor.birth(&mut self.store, draw).map_err(Trouble::Fault)?;
+                let born = executor.birth(&mut self.store, draw)?;
                 let seen = self.first_seen(&before, batch, split, clock, draw);
                 return Err(super::hunt::told(self.stage, clock, born, seen));
             }
         } else {
-            executor.run(&mut self.store, draw).map_err(Trouble::Fault)?;
+            executor.run(&mut self.store, draw)?;
         }
         self.executors.get(&key).ok_or_else(lost)
     }
@@ -206,7 +206,7 @@ impl<'j> Runner<'j> {
         let entry = plan.entries.iter().find(|e| e.name == *name)?;
         let binding = feed::binding(entry, &self.job.samples, batch, &self.store).ok()?;
         let bound = bind(&plan, name, &binding).ok()?;
-        let mut executor = self.store.executor(bound, self.job.pool.clone(), self.job.isa).ok()?;
+        let mut executor = self.store.executor(bound).ok()?;
         feed::fill(&mut executor, &self.job.samples, batch, &given, clock).ok()?;
         executor.run(&mut self.store, draw).ok()?;
         // The loss is an output of every step: it stands before the values that it is made of.
@@ -241,7 +241,7 @@ impl<'j> Runner<'j> {
         let executor = self.executors.get_mut(&key).ok_or_else(lost)?;
         let clock = Clock { step: 0, steps: 0, epoch: 0, epochs: 0 };
         feed::fill(executor, &samples, batch, &Given::Nothing, clock)?;
-        executor.run(&mut self.store, Draw { seed: self.job.seed, ..Draw::default() }).map_err(Trouble::Fault)?;
+        executor.run(&mut self.store, Draw { seed: self.job.seed, ..Draw::default() })?;
         Ok(executor)
     }
 
@@ -299,7 +299,7 @@ impl<'j> Runner<'j> {
             if self.stage.collects.is_empty() || ends {
                 let stop = self.job.stop.load(Ordering::Relaxed);
                 if stop || session.due() {
-                    self.save(session);
+                    self.save(session)?;
                 }
                 if stop {
                     return Ok(End::Stopped);
@@ -423,7 +423,7 @@ impl<'j> Runner<'j> {
         if let (true, Some(v)) = (best, value) {
             self.position.best = Some((v.to_bits(), epoch));
             if keep.is_some() {
-                self.best = self.store.tensors().into_iter().collect();
+                self.best = self.store.tensors()?.into_iter().collect();
             }
         }
         self.position.last = loss.map(f64::to_bits);
@@ -443,7 +443,7 @@ impl<'j> Runner<'j> {
     /// What comes after the last pass.
     fn finish(&mut self, sizes: Sizes) -> Run {
         for (path, tensor) in &self.best {
-            self.store.set(path, tensor.as_bytes()).map_err(Trouble::Fault)?;
+            self.store.set(path, tensor.as_bytes())?;
         }
         let Some(entry) = self.stage.finish.clone() else { return self.no_nan() };
         let found = self.entry(&entry)?;
@@ -480,7 +480,7 @@ impl<'j> Runner<'j> {
         let clock = Clock { step: self.position.step, steps: sizes.steps, epoch: sizes.epochs, epochs: sizes.epochs };
         feed::fill_clock(executor, clock);
         let draw = Draw { seed: self.job.seed, step: self.position.step, sample: 0 };
-        executor.run(&mut self.store, draw).map_err(Trouble::Fault)?;
+        executor.run(&mut self.store, draw)?;
         let replaces = &self.stage.replaces;
         let made = replaces.iter().filter_map(|path| Some((path.clone(), executor.output(path)?)));
         self.made.extend(made);
@@ -489,7 +489,7 @@ impl<'j> Runner<'j> {
 
     /// A rule that leaves numbers that are none is named by what it wrote.
     fn no_nan(&self) -> Run {
-        for (path, dtype, _, bytes) in self.store.changing() {
+        for Value { path, dtype, bytes, .. } in self.store.changing()? {
             let nan = |b: &[u8; 4]| f32::from_le_bytes(*b).is_nan();
             if dtype == DType::F32 && bytes.as_chunks::<4>().0.iter().any(nan) {
                 let stage = &self.stage.name;
@@ -502,15 +502,17 @@ impl<'j> Runner<'j> {
     }
 
     /// Writes a checkpoint.
-    pub(super) fn save(&self, session: &mut Session<'_, '_>) {
-        let now = self.store.changing().chain(views(&self.made)).collect();
+    pub(super) fn save(&self, session: &mut Session<'_, '_>) -> Run {
+        let changing = self.store.changing()?;
+        let now = stored(&changing).into_iter().chain(views(&self.made)).collect();
         session.save(&self.position, now, &self.best);
+        Ok(())
     }
 
     /// What the stage leaves.
-    pub(super) fn left(&self) -> Vec<(String, Tensor)> {
+    pub(super) fn left(&self) -> Run<Vec<(String, Tensor)>> {
         let made = self.made.iter().map(|(path, t)| (path.clone(), t.clone()));
-        self.store.tensors().into_iter().chain(made).collect()
+        Ok(self.store.tensors()?.into_iter().chain(made).collect())
     }
 
     /// What has become of the stage.
@@ -563,7 +565,7 @@ fn finite(t: Option<&Tensor>) -> bool {
 }
 
 /// The next `n` samples.
-pub(super) fn take(loader: &mut Loader<Loaded>, n: usize) -> Run<Vec<Arc<Vec<Value>>>> {
+pub(super) fn take(loader: &mut Loader<Loaded>, n: usize) -> Run<Vec<Arc<Vec<kind::Value>>>> {
     let one = |_| match loader.next() {
         Some((_, Ok(v))) => Ok(v),
         Some((_, Err(e))) => Err(Trouble::from(e).help("the checkpoint holds the run up to here")),

@@ -13,12 +13,11 @@ use uad_kernels::cpu::program::KernelTime;
 use uad_plan::tensor::Tensor;
 use uad_plan::{Binding, DType};
 use uad_runtime::bundle::Bundle;
-use uad_runtime::device::executor::Draw;
+use uad_runtime::device::executor::{Draw, Executor};
 
 use super::build;
 use crate::args::Bench;
 use crate::compiled::{self, Feed};
-use crate::device::Ready;
 use crate::engine::{Engine, InMemory, default_threads};
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, bytes, out};
@@ -49,7 +48,7 @@ pub fn run(args: &Bench) -> Done {
     executor.run(Draw::default())?;
     let first = start.elapsed();
     let times = measure(args, executor)?;
-    let kernels = if args.profile { profile(executor) } else { Vec::new() };
+    let kernels = if args.profile { profile(executor)? } else { Vec::new() };
     report(args, &binding, [opened, ready, first], times, &kernels, executor)
 }
 
@@ -76,7 +75,7 @@ fn open(args: &Bench) -> Done<Engine> {
 }
 
 /// Values as of a photograph: spread over [0, 1].
-fn fill(executor: &mut Ready) -> Done {
+fn fill(executor: &mut Executor) -> Done {
     for port in executor.bound().inputs.clone().iter().filter(|p| p.dtype == DType::F32) {
         let value = |i: u64| (i.wrapping_mul(2_654_435_761) % 1024) as f32 / 1024.0;
         let values = (0..port.shape.iter().product::<usize>() as u64).map(value).collect();
@@ -86,7 +85,7 @@ fn fill(executor: &mut Ready) -> Done {
     Ok(())
 }
 
-fn measure(args: &Bench, executor: &mut Ready) -> Done<Vec<f64>> {
+fn measure(args: &Bench, executor: &mut Executor) -> Done<Vec<f64>> {
     (0..WARM).try_for_each(|_| executor.run(Draw::default()))?;
     let (mut times, start) = (Vec::new(), Instant::now());
     let more = |done: usize| match args.iters {
@@ -103,15 +102,15 @@ fn measure(args: &Bench, executor: &mut Ready) -> Done<Vec<f64>> {
 }
 
 /// Median nanoseconds per kernel over a few runs.
-fn profile(executor: &mut Ready) -> Vec<(String, u64)> {
-    let runs: Vec<Vec<KernelTime>> = (0..9).map(|_| executor.profile()).collect();
-    let Some(first) = runs.first() else { return Vec::new() };
+fn profile(executor: &mut Executor) -> Done<Vec<(String, u64)>> {
+    let runs = (0..9).map(|_| executor.profile()).collect::<Result<Vec<Vec<KernelTime>>, _>>()?;
+    let Some(first) = runs.first() else { return Ok(Vec::new()) };
     let middle = |k: usize| {
         let mut times: Vec<u64> = runs.iter().filter_map(|r| Some((r.get(k)?.seconds * 1e9) as u64)).collect();
         times.sort_unstable();
         times.get(times.len() / 2).copied().unwrap_or(0)
     };
-    first.iter().enumerate().map(|(k, t)| (format!("{:9} {}", t.template, t.scope), middle(k))).collect()
+    Ok(first.iter().enumerate().map(|(k, t)| (format!("{:9} {}", t.template, t.scope), middle(k))).collect())
 }
 
 fn report(
@@ -120,7 +119,7 @@ fn report(
     [opened, ready, first]: [Duration; 3],
     times: Vec<f64>,
     kernels: &[(String, u64)],
-    executor: &Ready,
+    executor: &Executor,
 ) -> Done {
     let at = |q: f64| times.get(((times.len() - 1) as f64 * q) as usize).copied().unwrap_or(f64::NAN);
     let ms = |d: Duration| d.as_secs_f64() * 1e3;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uad_kernels::cpu::Isa;
 use uad_kernels::cuda::nvrtc::Nvrtc;
 use uad_runtime::device::cuda::code;
-use uad_runtime::device::cuda::driver::Device;
+use uad_runtime::device::cuda::nvidia::Nvidia;
 
 use crate::args::Doctor;
 use crate::failure::Done;
@@ -75,7 +75,7 @@ fn facts() -> Value {
 
 /// GPU, compiler of GPU code, compiled code; what is missing and how to get it.
 fn cuda() -> Value {
-    let (device, nvrtc, cache) = (Device::open(), Nvrtc::find(), code::folder());
+    let (device, nvrtc, cache) = (Nvidia::open(), Nvrtc::find(), code::folder());
     let cached = cache.as_ref().and_then(|f| std::fs::read_dir(f).ok()).map_or(0, Iterator::count);
     json!({
         "driver": library("libcuda.so.1"),

@@ -3,7 +3,7 @@
 //! In: a spec with foreign weights, or a bundle; a data set. Out: a bundle whose stages are marked as done, with what was learned
 //! from; a folder with checkpoints, features and a log. Invariants: the bundle is written whole or not at all, and the checkpoint
 //! stays until it is; a stopped run says how to go on; a broken file is named before anything is learned.
-//! Imports: build, compiled, engine, peers, training; data sets, the loop.
+//! Imports: build, compiled, device, engine, peers, training; data sets, the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,17 +13,19 @@ use std::time::{Duration, Instant};
 
 use uad_compiler::graph::Op;
 use uad_compiler::model::StageInfo;
-use uad_kernels::cpu::{Isa, Pool};
+use uad_kernels::cpu::Pool;
 use uad_plan::{Dim, Plan, StoredKind, Verified};
 use uad_runtime::bundle::{Bundle, v1};
 use uad_runtime::data::kind::Kind;
 use uad_runtime::data::load::{Samples, Source, Take, check};
 use uad_runtime::data::set::{Dataset, Options, Split};
+use uad_runtime::device::Device;
 use uad_runtime::learn::{self, Job, Keep, Length, Outcome, Plans, Prepared, Report, Stage, Trouble};
 
 use super::build;
-use crate::args::{Choice, Train};
+use crate::args::{Choice, DeviceName, Train};
 use crate::compiled::{self, Compiled, Feed};
+use crate::device::{Chosen, Code};
 use crate::engine::default_threads;
 use crate::failure::{Done, Failure};
 use crate::peers;
@@ -38,6 +40,8 @@ const KEPT: usize = 512 << 20;
 /// Runs it.
 pub fn run(args: &Train) -> Done {
     let begin = Instant::now();
+    let threads = args.threads.map_or_else(default_threads, usize::from);
+    let device = device(args, threads)?;
     let subject = Subject::open(args)?;
     let left: Vec<&StageInfo> = subject.left();
     let look = Look::stderr();
@@ -50,7 +54,6 @@ pub fn run(args: &Train) -> Done {
     let takes = takes(&subject.compiled)?;
     let kind = kind(&takes)?;
     let set = open_data(args, &stages, kind)?;
-    let threads = args.threads.map_or_else(default_threads, usize::from);
     let samples = Arc::new(Samples::new(Arc::new(set), takes, KEPT));
     let (digests, broken) = read_all(args, &samples, &stages, threads)?;
     let output = output(args, &subject.compiled);
@@ -71,8 +74,7 @@ pub fn run(args: &Train) -> Done {
         every: Duration::from_secs(args.checkpoint.into()),
         identity: subject.identity(),
         resume: args.resume,
-        pool: Arc::new(Pool::new(threads)),
-        isa: Isa::detect(),
+        device,
         loaders: threads,
         stop: stop.clone(),
     };
@@ -98,6 +100,15 @@ pub fn run(args: &Train) -> Done {
     let time = duration(begin.elapsed().as_secs_f64());
     err(&format!("{} {} ({}, {time})\n", look.bold("wrote"), output.display(), bytes(size)));
     Ok(())
+}
+
+/// Where the stages run.
+fn device(args: &Train, threads: usize) -> Done<Device> {
+    if args.device == DeviceName::Reference {
+        return Err(Failure::Usage("`train` does not run on the interpreter: --device cpu, cuda or auto".to_owned()));
+    }
+    args.device.multiplies(args.precision).map_err(Failure::Usage)?;
+    Chosen::new(args.device, args.precision, Code::None, Arc::new(Pool::new(threads))).for_training()
 }
 
 /// Compiles each stage as its turn comes.

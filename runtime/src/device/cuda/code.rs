@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use uad_kernels::cuda::Program;
 use uad_kernels::cuda::nvrtc::{Nvrtc, OPTIONS};
 
-use super::CudaError;
+use crate::device::error::DeviceError;
 use super::sidecar::Sidecar;
 use crate::whole;
 
@@ -38,7 +38,7 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// The code of a program: from the sidecar, the cache or the compiler, in this order.
-pub fn find(program: &Program, arch: &str, sidecar: Option<&Sidecar>) -> Result<Vec<u8>, CudaError> {
+pub fn find(program: &Program, arch: &str, sidecar: Option<&Sidecar>) -> Result<Vec<u8>, DeviceError> {
     let key = key(program, arch);
     if let Some(code) = sidecar.and_then(|s| s.get(&key)) {
         return Ok(code.to_vec());
@@ -48,7 +48,7 @@ pub fn find(program: &Program, arch: &str, sidecar: Option<&Sidecar>) -> Result<
         return Ok(code);
     }
     let code = compile(program, arch).map_err(|e| {
-        CudaError::NoCompiler(match sidecar {
+        DeviceError::NoCompiler(match sidecar {
             Some(s) => format!("the code that was given is for {}, not for this call on {arch}; {e}", s.describe()),
             None => e,
         })

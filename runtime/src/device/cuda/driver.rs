@@ -1,141 +1,169 @@
-//! The driver: a device, its memory, its streams.
+//! What executors need of a machine that runs CUDA kernels, and no more.
 //!
-//! In: nothing but the machine. Out: [`Device`], [`Memory`], [`Pinned`], [`Module`]. Invariants: the driver's library is
-//! looked for before it is called, as its first call would panic without it; whatever is taken is given back; every error
-//! has a name. Imports: cudarc's bindings.
+//! In: sizes, bytes, programs, work in order. Out: the traits [`Driver`] and [`Queue`]; memory of a device and memory that it copies from,
+//! each given back when its owner goes. Invariants: whatever fills the traits gets the same work in the same order, so that
+//! what holds for one machine holds for another as far as their kernels agree. Imports: errors, `uad-kernels`.
 
-use std::ffi::CString;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
-use cudarc::driver::{result, sys};
-use uad_kernels::cuda::limits::CAPABILITY;
+use uad_kernels::cuda::Program;
 
-use super::CudaError;
+use super::sidecar::Sidecar;
+use crate::device::error::DeviceError;
 
-/// The driver that the bindings are made for: CUDA 12.0.
-const NEEDS: i32 = 12_000;
+/// An address in the memory of a device.
+pub type Address = u64;
 
-/// Names of errors that callers tell apart.
-pub(super) fn named(e: result::DriverError) -> CudaError {
-    use sys::CUresult as R;
-    match e.0 {
-        R::CUDA_ERROR_NO_DEVICE => CudaError::NoDevice,
-        R::CUDA_ERROR_OUT_OF_MEMORY => {
-            let free = result::mem_get_info().map_or(0, |m| m.0);
-            CudaError::NoMemory { bytes: 0, free }
-        }
-        R::CUDA_ERROR_ILLEGAL_ADDRESS
-        | R::CUDA_ERROR_LAUNCH_FAILED
-        | R::CUDA_ERROR_LAUNCH_TIMEOUT
-        | R::CUDA_ERROR_ECC_UNCORRECTABLE
-        | R::CUDA_ERROR_DEVICE_UNAVAILABLE
-        | R::CUDA_ERROR_CONTEXT_IS_DESTROYED
-        | R::CUDA_ERROR_HARDWARE_STACK_ERROR
-        | R::CUDA_ERROR_ILLEGAL_INSTRUCTION
-        | R::CUDA_ERROR_MISALIGNED_ADDRESS
-        | R::CUDA_ERROR_ASSERT => CudaError::Lost(format!("{:?}", e.0)),
-        R::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH => CudaError::Other("the NVIDIA driver and its library differ".to_owned()),
-        other => CudaError::Other(format!("the CUDA driver says {other:?}")),
-    }
+/// One thing that a queue does.
+pub enum Work<'a> {
+    /// Copies from pinned memory to the device.
+    Up {
+        /// To where.
+        to: Address,
+        /// From where.
+        from: *const u8,
+        /// How much.
+        bytes: usize,
+    },
+    /// Copies from the device to pinned memory.
+    Down {
+        /// To where.
+        to: *mut u8,
+        /// From where.
+        from: Address,
+        /// How much.
+        bytes: usize,
+    },
+    /// Writes zeros.
+    Zero {
+        /// Where.
+        at: Address,
+        /// How many.
+        bytes: usize,
+    },
+    /// Starts a function of the program that the queue was made for.
+    Launch {
+        /// Which of its functions.
+        function: usize,
+        /// Blocks.
+        grid: u32,
+        /// One word per parameter, of which the parameter takes its first bytes.
+        args: &'a [u64],
+    },
 }
 
-/// A device with its primary context.
-pub struct Device {
-    ordinal: sys::CUdevice,
-    context: sys::CUcontext,
-    /// Its name.
-    pub name: String,
-    /// Its architecture, as `sm_90`.
-    pub arch: String,
+/// A machine that runs CUDA kernels.
+pub trait Driver: Send + Sync {
+    /// What the bits of its results may depend on.
+    fn kind(&self) -> &'static str;
+
+    /// Memory of the device, with anything in it.
+    fn take(&self, bytes: usize) -> Result<Address, DeviceError>;
+
+    /// Gives memory back.
+    ///
+    /// # Safety
+    /// It was taken from this driver, is given back once, and nothing uses it.
+    unsafe fn give_back(&self, at: Address);
+
+    /// Memory of the host that queues copy from and to: zeros, aligned for every element.
+    fn pin(&self, bytes: usize) -> Result<NonNull<u8>, DeviceError>;
+
+    /// Gives pinned memory back.
+    ///
+    /// # Safety
+    /// As for [`Driver::give_back`].
+    unsafe fn unpin(&self, at: NonNull<u8>);
+
+    /// Copies to the device; done when this returns.
+    ///
+    /// # Safety
+    /// The bytes fit into memory that was taken from this driver, and nothing uses it meanwhile.
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), DeviceError>;
+
+    /// Copies from the device; done when this returns.
+    ///
+    /// # Safety
+    /// As for [`Driver::upload`].
+    unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), DeviceError>;
+
+    /// Finds or makes the code of a program, and gives a queue that starts its functions.
+    fn load(&self, program: &Program, sidecar: Option<&Sidecar>) -> Result<Box<dyn Queue>, DeviceError>;
 }
 
-// SAFETY: a context is a handle that any thread may make its current one; every call does so first.
-unsafe impl Send for Device {}
-// SAFETY: as above; the driver serialises what needs it.
-unsafe impl Sync for Device {}
+/// Work in order, with the functions of one program.
+pub trait Queue: Send {
+    /// Adds work, which begins when all before it is done; while recording, it is only noted.
+    ///
+    /// # Safety
+    /// Addresses and sizes are of memory of the queue's driver that lives, and is used by nobody else, until all is done, or as long
+    /// as a recording is replayed; arguments are those of the function.
+    unsafe fn push(&mut self, work: &Work<'_>) -> Result<(), DeviceError>;
 
-impl Device {
-    /// The first device.
-    pub fn open() -> Result<Arc<Device>, CudaError> {
-        // SAFETY: loads the driver's library, if there is one.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(CudaError::NoDriver);
-        }
-        result::init().map_err(named)?;
-        let mut has = 0;
-        // SAFETY: writes one integer.
-        unsafe { sys::cuDriverGetVersion(&mut has) }.result().map_err(named)?;
-        if has < NEEDS {
-            return Err(CudaError::OldDriver { has, needs: NEEDS });
-        }
-        if result::device::get_count().map_err(named)? < 1 {
-            return Err(CudaError::NoDevice);
-        }
-        let ordinal = result::device::get(0).map_err(named)?;
-        let name = result::device::get_name(ordinal).map_err(named)?;
-        use sys::CUdevice_attribute as A;
-        let attribute = |a| {
-            // SAFETY: the device was just given.
-            unsafe { result::device::get_attribute(ordinal, a) }.map_err(named)
-        };
-        let has = (
-            attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-        );
-        if has < CAPABILITY {
-            return Err(CudaError::OldDevice { name, has });
-        }
-        // SAFETY: the device was just given; released when this is dropped.
-        let context = unsafe { result::primary_ctx::retain(ordinal) }.map_err(named)?;
-        Ok(Arc::new(Device { ordinal, context, name, arch: format!("sm_{}{}", has.0, has.1) }))
-    }
+    /// Waits until all work is done.
+    fn wait(&mut self) -> Result<(), DeviceError>;
 
-    /// Makes the device's context that of this thread.
-    pub(super) fn enter(&self) -> Result<(), CudaError> {
-        // SAFETY: the context is alive as long as `self`.
-        unsafe { result::ctx::set_current(self.context) }.map_err(named)
-    }
-}
+    /// Begins to record.
+    fn record(&mut self) -> Result<(), DeviceError>;
 
-impl Drop for Device {
-    fn drop(&mut self) {
-        // SAFETY: retained once, in `open`. An error at the end changes nothing.
-        let _ = unsafe { result::primary_ctx::release(self.ordinal) };
-    }
+    /// Ends the recording, which is kept in place of the one before; must be called after [`Queue::record`] whatever failed between.
+    fn recorded(&mut self) -> Result<(), DeviceError>;
+
+    /// Adds all work that was recorded.
+    ///
+    /// # Safety
+    /// As for [`Queue::push`] of everything that was recorded.
+    unsafe fn replay(&mut self) -> Result<(), DeviceError>;
 }
 
 /// Memory of a device.
-pub(super) struct Memory {
-    device: Arc<Device>,
-    pub address: sys::CUdeviceptr,
+pub(in crate::device) struct Memory {
+    driver: Arc<dyn Driver>,
+    /// Its first byte.
+    pub address: Address,
+    /// Its size.
+    pub bytes: usize,
 }
 
 impl Memory {
-    /// So many bytes.
-    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Memory, CudaError> {
-        device.enter()?;
-        // SAFETY: freed when this is dropped.
-        let address = unsafe { result::malloc_sync(bytes) }.map_err(|e| match named(e) {
-            CudaError::NoMemory { free, .. } => CudaError::NoMemory { bytes, free },
-            other => other,
-        })?;
-        Ok(Memory { device: device.clone(), address })
+    /// So many bytes, with anything in them.
+    pub fn new(driver: &Arc<dyn Driver>, bytes: usize) -> Result<Memory, DeviceError> {
+        Ok(Memory { driver: driver.clone(), address: driver.take(bytes.max(1))?, bytes })
+    }
+
+    fn holds(&self, at: usize, bytes: usize) -> Result<Address, DeviceError> {
+        let inside = at.checked_add(bytes).is_some_and(|end| end <= self.bytes);
+        let outside = || DeviceError::Other("a copy goes beyond its memory".to_owned());
+        if inside { Ok(self.address + at as Address) } else { Err(outside()) }
+    }
+
+    /// Copies to it, from byte `at` on. No queue may use it meanwhile.
+    pub fn upload(&self, at: usize, bytes: &[u8]) -> Result<(), DeviceError> {
+        let to = self.holds(at, bytes.len())?;
+        // SAFETY: inside this memory, which its owners keep queues away from.
+        unsafe { self.driver.upload(to, bytes) }
+    }
+
+    /// Copies from it, from byte `at` on. No queue may write it meanwhile.
+    pub fn download(&self, at: usize, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        let from = self.holds(at, bytes.len())?;
+        // SAFETY: as in `upload`.
+        unsafe { self.driver.download(from, bytes) }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.device.enter().is_ok() {
-            // SAFETY: taken in `new`; nothing runs on it any more, as its owner waits for its stream first.
-            let _ = unsafe { result::free_sync(self.address) };
-        }
+        // SAFETY: taken in `new`; whoever owns it waits for its queue first.
+        unsafe { self.driver.give_back(self.address) };
     }
 }
 
 /// Memory of the host that the device reads and writes itself.
 pub(super) struct Pinned {
-    device: Arc<Device>,
-    start: *mut u8,
+    driver: Arc<dyn Driver>,
+    start: NonNull<u8>,
     bytes: usize,
 }
 
@@ -146,76 +174,31 @@ unsafe impl Sync for Pinned {}
 
 impl Pinned {
     /// So many bytes, zero.
-    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Pinned, CudaError> {
-        device.enter()?;
-        // SAFETY: freed when this is dropped; as many bytes are cleared as were taken.
-        let start = unsafe {
-            let start = result::malloc_host(bytes.max(1), 0).map_err(named)?.cast::<u8>();
-            start.write_bytes(0, bytes);
-            start
-        };
-        Ok(Pinned { device: device.clone(), start, bytes })
+    pub fn new(driver: &Arc<dyn Driver>, bytes: usize) -> Result<Pinned, DeviceError> {
+        Ok(Pinned { driver: driver.clone(), start: driver.pin(bytes.max(1))?, bytes })
+    }
+
+    /// The first byte, for queues.
+    pub fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
     }
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the memory holds that many bytes.
-        unsafe { std::slice::from_raw_parts(self.start, self.bytes) }
+        // SAFETY: the memory holds that many bytes; queues write it during calls only, which need `&mut` of the owner.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 
     /// The bytes, to write.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `&mut self` keeps others away.
-        unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        if self.device.enter().is_ok() {
-            // SAFETY: taken in `new`.
-            let _ = unsafe { result::free_host(self.start.cast()) };
-        }
-    }
-}
-
-/// Loaded code.
-pub(super) struct Module {
-    device: Arc<Device>,
-    module: sys::CUmodule,
-}
-
-impl Module {
-    /// Loads a cubin.
-    pub fn new(device: &Arc<Device>, cubin: &[u8]) -> Result<Module, CudaError> {
-        device.enter()?;
-        // SAFETY: the driver copies the code; what is no code it refuses.
-        let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }.map_err(named)?;
-        Ok(Module { device: device.clone(), module })
-    }
-
-    /// A function of it, loaded, that takes blocks of so many threads.
-    pub fn function(&self, name: &str, threads: u32) -> Result<sys::CUfunction, CudaError> {
-        let c_name = CString::new(name).map_err(|e| CudaError::Other(e.to_string()))?;
-        let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
-        // SAFETY: the module is loaded. Asking for an attribute loads the function, which must not happen first while a
-        // call is recorded.
-        let (function, most) = unsafe {
-            let function = result::module::get_function(self.module, c_name).map_err(named)?;
-            (function, result::function::get_function_attribute(function, most).map_err(named)?)
-        };
-        if i64::from(most) < i64::from(threads) {
-            return Err(CudaError::Other(format!("{name} takes {most} threads a block on this device, not {threads}")));
-        }
-        Ok(function)
-    }
-}
-
-impl Drop for Module {
-    fn drop(&mut self) {
-        if self.device.enter().is_ok() {
-            // SAFETY: loaded in `new`.
-            let _ = unsafe { result::module::unload(self.module) };
-        }
+        // SAFETY: taken in `new`.
+        unsafe { self.driver.unpin(self.start) };
     }
 }

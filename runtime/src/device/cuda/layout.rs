@@ -1,7 +1,8 @@
-//! Where everything of a bound entry lies in one piece of device memory.
+//! Where everything of a bound entry lies in device memory.
 //!
 //! In: a bound entry, its program. Out: [`Layout`]. Invariants: pure; areas begin on 256-byte boundaries and share no
-//! byte; what the host writes stands together, and so does what it reads. Imports: `uad-plan`, `uad-kernels`.
+//! byte; what the host writes stands together, and so does what it reads; what lives for one call only is apart, so that
+//! entries that never run at the same time can share it. Imports: `uad-plan`, `uad-kernels`.
 
 use uad_kernels::cuda::Program;
 use uad_plan::{Bound, BufferPlace};
@@ -11,59 +12,80 @@ pub const ALIGNED: usize = 256;
 /// Bytes of what draws depend on.
 pub const DRAW: usize = 12;
 
+/// Where a buffer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// In the entry's own memory.
+    Own(usize),
+    /// In memory for one call.
+    Scratch(usize),
+    /// Where the stored tensor is.
+    Stored,
+}
+
 /// Offsets in the memory of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     /// Per buffer.
-    pub buffers: Vec<usize>,
-    /// What draws depend on.
+    pub slots: Vec<Slot>,
+    /// What draws depend on, in the entry's own memory.
     pub draw: usize,
-    /// The workspace of launches.
-    pub work: usize,
     /// Inputs and what draws depend on, which every call copies: first byte and size.
     pub given: (usize, usize),
     /// Outputs, which every call copies back: first byte and size.
     pub made: (usize, usize),
-    /// All bytes.
-    pub bytes: usize,
+    /// All bytes of the entry's own memory.
+    pub own: usize,
+    /// The workspace of launches, in memory for one call.
+    pub work: usize,
+    /// All bytes of memory for one call.
+    pub scratch: usize,
+}
+
+/// Takes areas one behind another.
+#[derive(Default)]
+struct Area(usize);
+
+impl Area {
+    fn take(&mut self, bytes: usize) -> usize {
+        let at = self.0;
+        self.0 = (at + bytes).next_multiple_of(ALIGNED);
+        at
+    }
 }
 
 impl Layout {
     /// The layout of an entry.
     pub fn of(bound: &Bound, program: &Program) -> Layout {
-        let mut end = 0usize;
-        let mut take = |bytes: usize| {
-            let at = end;
-            end = (at + bytes).next_multiple_of(ALIGNED);
-            at
-        };
-        let draw = take(DRAW);
-        let n = bound.entry.buffers.len();
-        let mut buffers = vec![0; n];
-        let mut place = |take: &mut dyn FnMut(usize) -> usize, wanted: fn(&BufferPlace) -> bool| {
+        let (mut own, mut scratch) = (Area::default(), Area::default());
+        let draw = own.take(DRAW);
+        let mut slots = vec![Slot::Stored; bound.places.len()];
+        let mut place = |own: &mut Area, wanted: fn(&BufferPlace) -> bool| {
             let mut last = 0;
-            for (i, p) in bound.places.iter().enumerate().filter(|(_, p)| wanted(p)) {
-                let _ = p;
-                buffers[i] = take(bound.buffer_bytes(i));
-                last = buffers[i] + bound.buffer_bytes(i);
+            for (i, p) in bound.places.iter().enumerate() {
+                if wanted(p) {
+                    let at = own.take(bound.buffer_bytes(i));
+                    slots[i] = Slot::Own(at);
+                    last = at + bound.buffer_bytes(i);
+                }
             }
             last
         };
-        let given = place(&mut take, |p| matches!(p, BufferPlace::Input(_))).max(draw + DRAW);
-        let first_made = take(0);
-        let made = place(&mut take, |p| matches!(p, BufferPlace::Output(_))).max(first_made);
-        place(&mut take, |p| matches!(p, BufferPlace::Stored));
-        let (arena, persistent) = (take(bound.arena), take(bound.persistent));
-        let work = take(program.workspace);
-        for (i, p) in bound.places.iter().enumerate() {
+        let given = place(&mut own, |p| matches!(p, BufferPlace::Input(_))).max(draw + DRAW);
+        let first_made = own.take(0);
+        let made = place(&mut own, |p| matches!(p, BufferPlace::Output(_))).max(first_made);
+        let persistent = own.take(bound.persistent);
+        let arena = scratch.take(bound.arena);
+        let work = scratch.take(program.workspace);
+        for (slot, p) in slots.iter_mut().zip(&bound.places) {
             match p {
-                BufferPlace::Arena(at) => buffers[i] = arena + at,
-                BufferPlace::Persistent(at) => buffers[i] = persistent + at,
+                BufferPlace::Arena(at) => *slot = Slot::Scratch(arena + at),
+                BufferPlace::Persistent(at) => *slot = Slot::Own(persistent + at),
                 BufferPlace::Input(_) | BufferPlace::Output(_) | BufferPlace::Stored => {}
             }
         }
         let made = (first_made, made - first_made);
-        Layout { buffers, draw, work, given: (draw, given - draw), made, bytes: end.max(ALIGNED) }
+        Layout { slots, draw, given: (draw, given - draw), made, own: own.0, work, scratch: scratch.0.max(ALIGNED) }
     }
 }
 
@@ -86,14 +108,24 @@ mod tests {
             let bound = bind(&plan, "score", &BTreeMap::from([("b".to_owned(), b)])).unwrap();
             let program = Program::emit(&bound, Default::default()).unwrap();
             let layout = Layout::of(&bound, &program);
-            let mut areas = vec![(layout.draw, DRAW), (layout.work, program.workspace)];
-            areas.extend((0..bound.entry.buffers.len()).map(|i| (layout.buffers[i], bound.buffer_bytes(i))));
-            areas.sort_unstable();
-            assert!(areas.iter().all(|a| a.0 + a.1 <= layout.bytes && a.0 % 64 == 0));
-            assert!(areas.windows(2).all(|w| w[0].0 + w[0].1 <= w[1].0), "{areas:?}");
+            let (mut own, mut scratch) = (vec![(layout.draw, DRAW)], vec![(layout.work, program.workspace)]);
+            for (i, slot) in layout.slots.iter().enumerate() {
+                match slot {
+                    Slot::Own(at) => own.push((*at, bound.buffer_bytes(i))),
+                    Slot::Scratch(at) => scratch.push((*at, bound.buffer_bytes(i))),
+                    Slot::Stored => assert_eq!(bound.entry.buffers[i].kind, BufferKind::Stored),
+                }
+            }
+            for (mut areas, bytes) in [(own, layout.own), (scratch, layout.scratch)] {
+                areas.sort_unstable();
+                assert!(areas.iter().all(|a| a.0 + a.1 <= bytes && a.0 % 64 == 0));
+                assert!(areas.windows(2).all(|w| w[0].0 + w[0].1 <= w[1].0), "{areas:?}");
+            }
             for (i, buffer) in bound.entry.buffers.iter().enumerate() {
-                let (from, to) = (layout.buffers[i], layout.buffers[i] + bound.buffer_bytes(i));
-                let within = |area: (usize, usize)| area.0 <= from && to <= area.0 + area.1;
+                let within = |area: (usize, usize)| match layout.slots[i] {
+                    Slot::Own(from) => area.0 <= from && from + bound.buffer_bytes(i) <= area.0 + area.1,
+                    Slot::Scratch(_) | Slot::Stored => false,
+                };
                 assert_eq!(within(layout.given), buffer.kind == BufferKind::Input, "{}", buffer.name);
                 assert_eq!(within(layout.made), buffer.kind == BufferKind::Output, "{}", buffer.name);
             }
