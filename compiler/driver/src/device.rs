@@ -2,7 +2,7 @@
 //!
 //! In: bound entries, stored tensors, a device's name. Out: [`Ready`], which runs. Invariants: a CUDA device that is asked
 //! for and missing is an error that says what is missing; `auto` takes the processor then, and says so once.
-//! Imports: args, failure, terminal; kernels, runtime.
+//! Imports: args, emulated, failure, terminal; kernels, runtime.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use uad_runtime::device::cuda::sidecar::Sidecar;
 use uad_runtime::device::executor::{Draw, Executor, StoredBytes};
 
 use crate::args::DeviceName;
+use crate::emulated::{Emulated, Host};
 use crate::failure::{Done, Failure};
 use crate::terminal::{Look, err};
 
@@ -28,6 +29,8 @@ pub enum Ready {
     Cpu(Box<Executor>),
     /// On a GPU.
     Cuda(Box<CudaExecutor>),
+    /// As a GPU would, on the host.
+    Emulated(Box<Emulated>),
 }
 
 /// Where entries run.
@@ -35,6 +38,7 @@ enum Place {
     Unknown,
     Cpu,
     Cuda(Arc<Device>),
+    Host(Host),
 }
 
 /// The device that was asked for, opened at its first use.
@@ -82,6 +86,7 @@ impl Chosen {
         }
         self.place = match self.name {
             DeviceName::Cpu | DeviceName::Reference => Place::Cpu,
+            DeviceName::Emulated => Place::Host(Host::open().map_err(Failure::input)?),
             DeviceName::Cuda => Place::Cuda(Device::open().map_err(failure)?),
             DeviceName::Auto => match Device::open() {
                 Ok(device) => Place::Cuda(device),
@@ -106,6 +111,10 @@ impl Chosen {
         pool: Arc<Pool>,
     ) -> Done<Ready> {
         self.open(plan)?;
+        if let Place::Host(host) = &mut self.place {
+            let made = host.entry(bound, &*stored, self.precision).map_err(Failure::input)?;
+            return Ok(Ready::Emulated(Box::new(made)));
+        }
         if let Place::Cuda(device) = &self.place {
             let sidecar = if let Code::Read(sidecar) = &self.code { Some(&**sidecar) } else { None };
             let how = Compiled { precision: self.precision, sidecar };
@@ -137,6 +146,7 @@ impl Ready {
         match self {
             Ready::Cpu(e) => e.bound(),
             Ready::Cuda(e) => e.bound(),
+            Ready::Emulated(e) => e.bound(),
         }
     }
 
@@ -145,6 +155,7 @@ impl Ready {
         match self {
             Ready::Cpu(e) => e.set_input(name, value),
             Ready::Cuda(e) => e.set_input(name, value),
+            Ready::Emulated(e) => e.set_input(name, value),
         }
     }
 
@@ -153,6 +164,7 @@ impl Ready {
         match self {
             Ready::Cpu(e) => e.run(draw),
             Ready::Cuda(e) => e.run(draw).map_err(failure)?,
+            Ready::Emulated(e) => e.run(draw).map_err(Failure::Fault)?,
         }
         Ok(())
     }
@@ -162,6 +174,7 @@ impl Ready {
         match self {
             Ready::Cpu(e) => e.output(name),
             Ready::Cuda(e) => e.output(name),
+            Ready::Emulated(e) => e.output(name),
         }
     }
 
@@ -170,6 +183,7 @@ impl Ready {
         match self {
             Ready::Cpu(e) => Ok(e.written()),
             Ready::Cuda(e) => e.written().map_err(failure),
+            Ready::Emulated(e) => Ok(e.written()),
         }
     }
 
@@ -178,6 +192,7 @@ impl Ready {
         match self {
             Ready::Cpu(e) => e.memory(),
             Ready::Cuda(e) => e.memory(),
+            Ready::Emulated(e) => e.memory(),
         }
     }
 
@@ -185,7 +200,7 @@ impl Ready {
     pub fn profile(&mut self) -> Vec<KernelTime> {
         match self {
             Ready::Cpu(e) => e.profile(),
-            Ready::Cuda(_) => Vec::new(),
+            Ready::Cuda(_) | Ready::Emulated(_) => Vec::new(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod args;
 mod cmd;
 mod compiled;
 mod device;
+mod emulated;
 mod engine;
 mod failure;
 mod peers;

@@ -149,7 +149,7 @@ pub fn emit(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile) -> Result<(), Stri
         match tile.precision {
             // Four of a row stay aligned, and columns of one warp fall into different banks.
             Precision::F32 => f.share(sum, 4, name, &[tile.depth as usize, extent as usize + 4]),
-            p => dot_cores::share(&mut f, p, name, tile.depth, extent),
+            p => dot_cores::share(&mut f, p, name, tile.depth, extent + dot_cores::PAD),
         }
     }
     f.code.line(format!("const int t = threadIdx.x, {};", share.names));

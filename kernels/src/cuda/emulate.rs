@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 
 use libloading::Library;
 use uad_plan::bind::{Bound, BufferPlace, Port};
@@ -54,6 +55,8 @@ pub struct Emulation {
     /// Number of a function by its text.
     numbers: HashMap<String, u32>,
     folder: PathBuf,
+    /// The library has one set of fibers.
+    running: Mutex<()>,
 }
 
 impl Drop for Emulation {
@@ -120,7 +123,7 @@ impl Emulation {
         }
         // SAFETY: a library that was just made of text of ours, whose start does nothing.
         let library = unsafe { Library::new(&library) }.map_err(|e| e.to_string())?;
-        Ok(Emulation { library, numbers, folder })
+        Ok(Emulation { library, numbers, folder, running: Mutex::new(()) })
     }
 
     /// Runs setup and then the kernels so many times.
@@ -136,6 +139,7 @@ impl Emulation {
     ) -> Result<Tensors, String> {
         // SAFETY: the symbol has this type.
         let start = unsafe { self.library.get::<Launch>(b"emulation_launch\0") }.map_err(|e| e.to_string())?;
+        let _alone = self.running.lock().map_err(|_| "a run has panicked".to_owned())?;
         let mut memory = Memory::new(program, bound, inputs, stored, draw);
         for n in 0..=times {
             memory.clear_flags();
