@@ -4,11 +4,13 @@
 //! test that needs it stands as `#[cfg_attr(not(golden), ignore = "needs ../shared/golden")]` and libtest shows and counts
 //! it as ignored; the C++ compiler as `UAD_CXX`. Invariants: only files that exist are watched, since Cargo builds again and
 //! again for one that does not; what comes later is found after `touch tests/build.rs`, or when a variable that is looked
-//! at changes. Imports: the places of NVRTC.
+//! at changes. Imports: the places of NVRTC and of the C++ compiler.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "../kernels/src/cuda/host_compiler.rs"]
+mod host_compiler;
 #[path = "../kernels/src/cuda/nvrtc_places.rs"]
 mod nvrtc_places;
 
@@ -18,7 +20,7 @@ fn main() {
         panic!("{} is in no workspace", package.display());
     };
     watch(&root.join("tests/build.rs"));
-    for name in nvrtc_places::VARIABLES.into_iter().chain(["CXX"]) {
+    for name in nvrtc_places::VARIABLES.into_iter().chain([host_compiler::VARIABLE]) {
         println!("cargo::rerun-if-env-changed={name}");
     }
     for part in ["golden", "data"] {
@@ -26,12 +28,14 @@ fn main() {
         let readme = root.join("../shared").join(part).join("README.md");
         has(part, readme.is_file().then_some(readme.as_path()));
     }
-    let compiler = compiler();
+    let compiler = host_compiler::find();
     has("cxx", compiler.as_deref().map(Path::new));
     if let Some(compiler) = compiler {
         println!("cargo::rustc-env=UAD_CXX={compiler}");
     }
-    has("nvrtc", nvrtc_places::candidates().iter().find_map(|p| file(p)).as_deref());
+    let nvrtc = nvrtc_places::candidates().iter().find_map(|p| file(p));
+    has("nvrtc", nvrtc.as_deref());
+    has("nvrtc_recorded", nvrtc.and_then(|n| recorded(&n, &root.join("tests/cases/cuda_resources.txt"))).as_deref());
     let gpus = Command::new("nvidia-smi").arg("-L").output().is_ok_and(|o| o.status.success() && !o.stdout.is_empty());
     has("gpu", gpus.then_some(Path::new("nvidia-smi")));
 }
@@ -51,11 +55,13 @@ fn watch(path: &Path) {
     println!("cargo::rerun-if-changed={}", path.display());
 }
 
-/// The C++ compiler that runs CUDA text on the host, which needs Linux.
-fn compiler() -> Option<String> {
-    let named = std::env::var("CXX").ok().into_iter().chain(["c++", "g++", "clang++"].map(str::to_owned));
-    let mut works = named.filter(|c| Command::new(c).arg("--version").output().is_ok_and(|o| o.status.success()));
-    works.next().filter(|_| cfg!(target_os = "linux"))
+/// Part of the NVRTC in this file, if it is of the version that these figures are of: `NVRTC 12.9` in the first line, and
+/// `libnvrtc-builtins.so.12.9` beside the library.
+fn recorded(nvrtc: &Path, figures: &Path) -> Option<PathBuf> {
+    watch(figures);
+    let text = std::fs::read_to_string(figures).ok()?;
+    let part = format!("libnvrtc-builtins.so.{}", text.lines().next()?.strip_prefix("NVRTC ")?);
+    Some(nvrtc.canonicalize().ok()?.with_file_name(part)).filter(|p| p.is_file())
 }
 
 /// The file that the system's loader takes for a path, or for a bare name.

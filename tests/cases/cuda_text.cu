@@ -1,5 +1,5 @@
 // pad2
-// %x f32[4, 9, 11, 3], %y f32[4, 13, 15, 3]
+// x0 = %x f32[4, 9, 11, 3], y0 = %y f32[4, 13, 15, 3]
 // map [4, 13, 15, 3]
 extern "C" __global__ void __launch_bounds__(256)
 map_0(const float* __restrict__ x0, float* __restrict__ y0) {
@@ -11,44 +11,38 @@ map_0(const float* __restrict__ x0, float* __restrict__ y0) {
 }
 
 // softmax
-// %x f32[13, 49], %y f32[13, 49]
+// x0 = %x f32[13, 49], y0 = %y f32[13, 49]
 // rows [13, 49], the last 1 reduced: 13 rows of 49, a warp a row
 extern "C" __global__ void __launch_bounds__(256)
 rows_0(const float* __restrict__ x0, float* __restrict__ y0) {
   const int r = blockIdx.x * 8 + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (r >= 13) return;
-  const int i0 = r;
   float s0 = -INFINITE;
   for (int j = lane; j < 49; j += 32) {
-    const int i1 = j;
-    s0 = Max::join(s0, float(x0[49*i0 + i1]));
+    s0 = Max::join(s0, float(x0[49*r + j]));
   }
   s0 = warp_all<Max>(s0);
   float s1 = 0.0f;
   for (int j = lane; j < 49; j += 32) {
-    const int i1 = j;
-    s1 += exp_of(x0[49*i0 + i1] - s0);
+    s1 += exp_of(x0[49*r + j] - s0);
   }
   s1 = warp_all<Sum>(s1);
   for (int j = lane; j < 49; j += 32) {
-    const int i1 = j;
-    y0[49*i0 + i1] = exp_of(x0[49*i0 + i1] - s0) / s1;
+    y0[49*r + j] = exp_of(x0[49*r + j] - s0) / s1;
   }
 }
 
 // cut
-// %x f32[2, 9001]
+// x0 = %x f32[2, 9001]
 // rows [2, 9001]: 2 rows of 9001 in 2 pieces of 4501, a block a piece
 extern "C" __global__ void __launch_bounds__(256)
 pieces_0(const float* __restrict__ x0, float* __restrict__ w0, Best<float>* __restrict__ w1, Best<float>* __restrict__ w2) {
   const int r = blockIdx.x / 2, piece = blockIdx.x % 2;
   const int from = piece * 4501, to = from + 4501 < 9001 ? from + 4501 : 9001;
-  const int i0 = r;
   float s0 = 0.0f;
   for (int j = from + threadIdx.x; j < to; j += 256) {
-    const int i1 = j;
-    const float v1 = x0[9001*i0 + i1];
+    const float v1 = x0[9001*r + j];
     s0 += v1 * v1;
   }
   __shared__ __align__(16) float parts0[8];
@@ -56,16 +50,14 @@ pieces_0(const float* __restrict__ x0, float* __restrict__ w0, Best<float>* __re
   if (threadIdx.x == 0) w0[blockIdx.x] = s0;
   Best<float> s1 = {-INFINITE, 2147483647};
   for (int j = from + threadIdx.x; j < to; j += 256) {
-    const int i1 = j;
-    s1 = ArgMax::join(s1, Best<float>{x0[9001*i0 + i1], int(j)});
+    s1 = ArgMax::join(s1, Best<float>{x0[9001*r + j], int(j)});
   }
   __shared__ __align__(16) Best<float> parts1[8];
   s1 = block_all<ArgMax, 8>(s1, parts1);
   if (threadIdx.x == 0) w1[blockIdx.x] = s1;
   Best<float> s2 = {INFINITE, 2147483647};
   for (int j = from + threadIdx.x; j < to; j += 256) {
-    const int i1 = j;
-    s2 = ArgMin::join(s2, Best<float>{x0[9001*i0 + i1], int(j)});
+    s2 = ArgMin::join(s2, Best<float>{x0[9001*r + j], int(j)});
   }
   __shared__ __align__(16) Best<float> parts2[8];
   s2 = block_all<ArgMin, 8>(s2, parts2);
@@ -73,12 +65,11 @@ pieces_0(const float* __restrict__ x0, float* __restrict__ w0, Best<float>* __re
 }
 
 // cut
-// %y f32[2], %a i32[2], %b i32[2]
+// y0 = %y f32[2], y1 = %a i32[2], y2 = %b i32[2]
 // rows [2, 9001]: joins 2 pieces of each row, a warp a row
 extern "C" __global__ void __launch_bounds__(32)
 join_1(float* __restrict__ w0, Best<float>* __restrict__ w1, Best<float>* __restrict__ w2, float* __restrict__ y0, int* __restrict__ y1, int* __restrict__ y2) {
   const int r = blockIdx.x, lane = threadIdx.x;
-  const int i0 = r;
   float s0 = 0.0f;
   for (int p = lane; p < 2; p += 32) s0 = Sum::join(s0, w0[r * 2 + p]);
   s0 = warp_all<Sum>(s0);
@@ -92,18 +83,18 @@ join_1(float* __restrict__ w0, Best<float>* __restrict__ w1, Best<float>* __rest
   const int at2 = s2.at == 2147483647 ? 0 : s2.at;
   if (lane != 0) return;
   {
-    y0[i0] = s0 / 9001.0f;
+    y0[r] = s0 / 9001.0f;
   }
   {
-    y1[i0] = at1;
+    y1[r] = at1;
   }
   {
-    y2[i0] = at2;
+    y2[r] = at2;
   }
 }
 
 // conv
-// %x f32[1, 17, 15, 3], %w f32[20, 7, 7, 3], %y f32[1, 9, 8, 20]
+// x0 = %x f32[1, 17, 15, 3], x1 = %w f32[20, 7, 7, 3], y0 = %y f32[1, 9, 8, 20]
 // dot, batch: - = 1,  m: i0(1) i1(9) i2(8) = 72,  n: i3(20) = 20,  k: i4(7) i5(7) i6(3) = 147
 // tile 32 x 32 x 16, 2 x 2 results a thread
 extern "C" __global__ void __launch_bounds__(256, 2)
@@ -121,7 +112,7 @@ dot_0(const float* __restrict__ x0, const float* __restrict__ x1, float* __restr
     if (k0 + 16 < 147) {
       #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const int m = m0 + (t + e * 256) / 16, k = k0 + 16 + (t + e * 256) % 16;
+        const int m = m0 + (t / 16 + e * 16), k = k0 + 16 + t % 16;
         a_next[e] = 0;
         if (m < 72 && k < 147) {
           const int i1 = m / 8, i2 = m % 8;
@@ -132,12 +123,11 @@ dot_0(const float* __restrict__ x0, const float* __restrict__ x1, float* __restr
       }
       #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const int n = n0 + (t + e * 256) / 16, k = k0 + 16 + (t + e * 256) % 16;
+        const int n = n0 + (t / 16 + e * 16), k = k0 + 16 + t % 16;
         b_next[e] = 0;
         if (n < 20 && k < 147) {
-          const int i3 = n;
           const int i4 = k / 21, i5 = k / 3 % 7, i6 = k % 3;
-          b_next[e] = x1[147*i3 + 21*i4 + 3*i5 + i6];
+          b_next[e] = x1[147*n + 21*i4 + 3*i5 + i6];
         }
       }
     }
@@ -157,9 +147,9 @@ dot_0(const float* __restrict__ x0, const float* __restrict__ x1, float* __restr
     }
     __syncthreads();
     #pragma unroll
-    for (int e = 0; e < 2; ++e) a_tile[(t + e * 256) % 16][(t + e * 256) / 16] = a_next[e];
+    for (int e = 0; e < 2; ++e) a_tile[t % 16][(t / 16 + e * 16)] = a_next[e];
     #pragma unroll
-    for (int e = 0; e < 2; ++e) b_tile[(t + e * 256) % 16][(t + e * 256) / 16] = b_next[e];
+    for (int e = 0; e < 2; ++e) b_tile[t % 16][(t / 16 + e * 16)] = b_next[e];
     __syncthreads();
   }
   #pragma unroll
@@ -171,14 +161,13 @@ dot_0(const float* __restrict__ x0, const float* __restrict__ x1, float* __restr
     for (int j = 0; j < 2; ++j) {
       const int n = n0 + column + 16 * j;
       if (n >= 20) break;
-      const int i3 = n;
-      y0[160*i1 + 20*i2 + i3] = most(acc[i][j] + float(i3), 0.0f);
+      y0[160*i1 + 20*i2 + n] = most(acc[i][j] + float(n), 0.0f);
     }
   }
 }
 
 // mix
-// %q f32[2, 3, 4], %k f32[2, 5, 4], %v f32[2, 5, 2], %y f32[2, 3, 2]
+// x0 = %q f32[2, 3, 4], x1 = %k f32[2, 5, 4], x2 = %v f32[2, 5, 2], y0 = %y f32[2, 3, 2]
 // attention, batch: i0(2),  t: i1(3),  s: i2(5),  d: i3(4),  e: i4(2)
 // a block takes 16 queries and 16 features of values, 32 keys at a time
 extern "C" __global__ void __launch_bounds__(256, 2)
@@ -191,7 +180,6 @@ attention_0(const float* __restrict__ x0, const float* __restrict__ x1, const fl
   int block = blockIdx.x;
   const int e0 = 0;
   const int t0 = 0;
-  const int i0 = block;
   float mixed[1][1] = {}, greatest[1], total[1] = {};
   for (int i = 0; i < 1; ++i) greatest[i] = -INFINITE;
   const int d0 = 0;
@@ -199,9 +187,7 @@ attention_0(const float* __restrict__ x0, const float* __restrict__ x1, const fl
     const int d = d0 + at % 4, t = t0 + at / 4;
     float read = 0.0f;
     if (d < 4 && t < 3) {
-      const int i3 = d;
-      const int i1 = t;
-      read = x0[12*i0 + 4*i1 + i3];
+      read = x0[12*block + 4*t + d];
     }
     q_tile[at % 4][at / 4] = read;
   }
@@ -211,9 +197,7 @@ attention_0(const float* __restrict__ x0, const float* __restrict__ x1, const fl
       const int d = d0 + at % 4, s = s0 + at / 4;
       float read = 0.0f;
       if (d < 4 && s < 5) {
-        const int i3 = d;
-        const int i2 = s;
-        read = x1[20*i0 + 4*i2 + i3];
+        read = x1[20*block + 4*s + d];
       }
       k_tile[at % 4][at / 4] = read;
     }
@@ -224,19 +208,17 @@ attention_0(const float* __restrict__ x0, const float* __restrict__ x1, const fl
       for (int i = 0; i < 1; ++i)
     #pragma unroll
         for (int j = 0; j < 2; ++j)
-          score[i][j] = fmaf(q_tile[dd][row * 1 + i], k_tile[dd][column + 16 * j], score[i][j]);
+          score[i][j] = fmaf(q_tile[dd][row], k_tile[dd][column + 16 * j], score[i][j]);
     #pragma unroll
     for (int i = 0; i < 1; ++i) {
-      const int t = t0 + row * 1 + i;
-      const int i1 = t;
+      const int t = t0 + row;
       float most_here = -INFINITE;
       #pragma unroll
       for (int j = 0; j < 2; ++j) {
         const int s = s0 + column + 16 * j;
         float here = -INFINITE;
         if (t < 3 && s < 5) {
-          const int i2 = s;
-          here = (i1 == i2) ? (-INFINITE) : (score[i][j] * 0.5f);
+          here = (t == s) ? (-INFINITE) : (score[i][j] * 0.5f);
         }
         score[i][j] = here;
         most_here = most(most_here, here);
@@ -252,7 +234,7 @@ attention_0(const float* __restrict__ x0, const float* __restrict__ x1, const fl
       #pragma unroll
       for (int j = 0; j < 2; ++j) {
         const float weight = exp_of(score[i][j] - base);
-        p_tile[column + 16 * j][row * 1 + i] = weight;
+        p_tile[column + 16 * j][row] = weight;
         sum += weight;
       }
       #pragma unroll
@@ -265,9 +247,7 @@ attention_0(const float* __restrict__ x0, const float* __restrict__ x1, const fl
       const int s = s0 + at / 16, e = e0 + at % 16;
       float read = 0.0f;
       if (s < 5 && e < 2) {
-        const int i2 = s;
-        const int i4 = e;
-        read = x2[10*i0 + 2*i2 + i4];
+        read = x2[10*block + 2*s + e];
       }
       v_tile[at / 16][at % 16] = read;
     }
@@ -278,50 +258,45 @@ attention_0(const float* __restrict__ x0, const float* __restrict__ x1, const fl
       for (int i = 0; i < 1; ++i)
     #pragma unroll
         for (int j = 0; j < 1; ++j)
-          mixed[i][j] = fmaf(p_tile[ss][row * 1 + i], v_tile[ss][column + 16 * j], mixed[i][j]);
+          mixed[i][j] = fmaf(p_tile[ss][row], v_tile[ss][column + 16 * j], mixed[i][j]);
     __syncthreads();
   }
   #pragma unroll
   for (int i = 0; i < 1; ++i) {
-    const int t = t0 + row * 1 + i;
+    const int t = t0 + row;
     if (t >= 3) break;
-    const int i1 = t;
     #pragma unroll
     for (int j = 0; j < 1; ++j) {
       const int e = e0 + column + 16 * j;
       if (e >= 2) break;
-      const int i4 = e;
       const float value = mixed[i][j] / total[i];
-      y0[6*i0 + 2*i1 + i4] = -value;
+      y0[6*block + 2*t + e] = -value;
     }
   }
 }
 
 // add
-// %x0 f32[97], %x1 f32[97], %y f32[97]
+// x0 = %x0 f32[97], x1 = %x1 f32[97], y0 = %y f32[97]
 // map [97]
 extern "C" __global__ void __launch_bounds__(256)
 map_0(const float* __restrict__ x0, const float* __restrict__ x1, float* __restrict__ y0) {
   const int p = blockIdx.x * 256 + threadIdx.x;
   if (p >= 97) return;
-  const int i0 = p;
-  y0[i0] = x0[i0] + x1[i0];
+  y0[p] = x0[p] + x1[p];
 }
 
 // sort
-// %x f32[2, 5000]
+// x0 = %x f32[2, 5000]
 // argsort [2, 5000], rising: runs of 2048, then merged
 extern "C" __global__ void __launch_bounds__(256)
 runs_0(const float* __restrict__ x0, unsigned long long* __restrict__ sorted) {
   __shared__ __align__(16) unsigned long long keys[2048];
   const int r = blockIdx.x / 3, from = blockIdx.x % 3 * 2048;
-  const int i0 = r;
   for (int at = threadIdx.x; at < 2048; at += 256) {
     const int j = from + at;
     unsigned long long made = 0xffffffffffffffffull;
     if (j < 5000) {
-      const int i1 = j;
-      made = (unsigned long long)sort_key(x0[5000*i0 + i1], false) << 32 | (unsigned)j;
+      made = (unsigned long long)sort_key(x0[5000*r + j], false) << 32 | (unsigned)j;
     }
     keys[at] = made;
   }
@@ -367,7 +342,7 @@ merge_2(const unsigned long long* __restrict__ from, unsigned long long* __restr
 }
 
 // sort
-// %y i32[2, 5000]
+// y0 = %y i32[2, 5000]
 // argsort [2, 5000]: positions of the sorted keys
 extern "C" __global__ void __launch_bounds__(256)
 positions_3(unsigned long long* __restrict__ sorted, int* __restrict__ y0) {
@@ -414,19 +389,18 @@ begin_4(int* __restrict__ flag, const int* __restrict__ around) {
 }
 
 // add
-// %z f32[2], %m f32[2]
+// x0 = %z f32[2], y0 = %m f32[2]
 // map [2]
 extern "C" __global__ void __launch_bounds__(256)
 map_5(const float* __restrict__ x0, float* __restrict__ y0, const int* __restrict__ stop) {
   if (*stop != 0) return;
   const int p = blockIdx.x * 256 + threadIdx.x;
   if (p >= 2) return;
-  const int i0 = p;
-  y0[i0] = x0[i0] + 1.0f;
+  y0[p] = x0[p] + 1.0f;
 }
 
 // done
-// %j i32[], %i i32[], %done bool[]
+// x0 = %j i32[], x1 = %i i32[], y0 = %done bool[]
 // map []
 extern "C" __global__ void __launch_bounds__(256)
 map_6(const int* __restrict__ x0, const int* __restrict__ x1, unsigned char* __restrict__ y0, const int* __restrict__ stop) {
@@ -443,19 +417,18 @@ until_7(int* __restrict__ flag, const unsigned char* __restrict__ until, int eve
 }
 
 // next
-// %z f32[2], %n f32[2]
+// x0 = %z f32[2], y0 = %n f32[2]
 // map [2]
 extern "C" __global__ void __launch_bounds__(256)
 map_8(const float* __restrict__ x0, float* __restrict__ y0, const int* __restrict__ stop) {
   if (*stop != 0) return;
   const int p = blockIdx.x * 256 + threadIdx.x;
   if (p >= 2) return;
-  const int i0 = p;
-  y0[i0] = x0[i0];
+  y0[p] = x0[p];
 }
 
 // end
-// %i i32[], %out bool[]
+// x0 = %i i32[], y0 = %out bool[]
 // map []
 extern "C" __global__ void __launch_bounds__(256)
 map_9(const int* __restrict__ x0, unsigned char* __restrict__ y0, const int* __restrict__ stop) {

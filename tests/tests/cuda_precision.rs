@@ -1,6 +1,6 @@
-//! Contractions on tensor cores, as text run on the host, against the reference interpreter.
+//! Contractions and attention on tensor cores, as text run on the host, against the reference interpreter.
 //!
-//! In: the plans of contractions of every awkward size, for each precision. Out: with operands that the precision holds,
+//! In: the plans of contractions and attention of every awkward size, for each precision. Out: with operands that the precision holds,
 //! agreement as in f32; with others, as near as their rounding explains; numbers rounded as IEEE 754 (ties of tf32: away
 //! from zero) says; the same bits for every order of threads. Invariants: one translation unit. Imports: the emulation.
 
@@ -41,6 +41,10 @@ fn place(v: f64, bits: i32) -> f64 {
 /// How near a plan must be, and whether its operands are first cut to what the precision holds.
 fn near(case: &Case, p: Precision) -> (f64, bool) {
     let unit = 2f64.powi(-fraction(p));
+    if case.body.contains("attention [") {
+        // Weights are rounded by half a unit of theirs; values are below 2.
+        return (case.tolerance + unit, true);
+    }
     if case.body.contains("0.01") {
         // What is multiplied is computed, and rounded: a product of two numbers below 4 is off by a unit in the last place
         // of each, in a random direction.
@@ -109,7 +113,7 @@ fn tensor_cores_agree_with_the_reference() {
         }
     }
     eprintln!("{} plans on tensor cores", jobs.len());
-    assert!(jobs.len() >= 45, "{} plans are on tensor cores", jobs.len());
+    assert!(jobs.len() >= 63, "{} plans are on tensor cores", jobs.len());
     assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong[..wrong.len().min(8)].join("\n\n"));
 }
 

@@ -124,7 +124,7 @@ pub struct Engine {
     /// Compiled code for a GPU, which `build --target cuda` made: F.uadx.cuda; without it code is compiled at its first use
     #[arg(long, value_name = "FILE")]
     pub code: Option<PathBuf>,
-    /// What contractions multiply on a GPU; sums are f32. All but f32 round their operands and use tensor cores
+    /// What contractions and attention multiply on a GPU; sums are f32. All but f32 round their operands and use tensor cores
     #[arg(long, value_name = "f32|tf32|bf16|f16", default_value_t = Precision::F32, value_parser = Precision::from_str)]
     pub precision: Precision,
 }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use uad_kernels::cpu::{Isa, Pool};
-use uad_kernels::cuda::Precision;
 use uad_kernels::cuda::nvrtc::{self, Nvrtc};
+use uad_kernels::cuda::{Precision, host_compiler};
 use uad_plan::{Bound, Dim, Plan};
 use uad_runtime::device::cuda::driver::Driver;
 use uad_runtime::device::cuda::emulated::Emulated;
@@ -126,8 +126,9 @@ fn driver(name: DeviceName) -> Result<Option<Arc<dyn Driver>>, DeviceError> {
         DeviceName::Cpu | DeviceName::Reference => None,
         DeviceName::Cuda | DeviceName::Auto => Some(Nvidia::open()?),
         DeviceName::Emulation => {
-            let named = std::env::var("CXX").ok().filter(|c| !c.is_empty());
-            Some(Arc::new(Emulated::new(named.as_deref().unwrap_or("c++"))))
+            let none =
+                || DeviceError::NoCompiler("the emulation needs Linux and a C++ compiler, and found none".into());
+            Some(Arc::new(Emulated::new(&host_compiler::find().ok_or_else(none)?)))
         }
     })
 }

@@ -196,6 +196,12 @@ impl Engine {
         self.ready.get_mut(&key).ok_or_else(|| Failure::Fault("an executor vanished".to_owned()))
     }
 
+    /// Other stored tensors. Executors are made again from them; code that was compiled is kept.
+    pub fn restock(&mut self, stored: Arc<dyn StoredBytes>) {
+        self.stored = stored;
+        self.ready.clear();
+    }
+
     /// Calls an entry. Inputs that it does not take are left aside.
     pub fn call(&mut self, entry: &str, given: &BTreeMap<String, Tensor>) -> Done<BTreeMap<String, Tensor>> {
         Ok(self.call_seeded(entry, given, Draw::default())?.0)

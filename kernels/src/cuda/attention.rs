@@ -2,14 +2,16 @@
 //!
 //! In: a bound kernel. Out: a launch. Invariants: a block takes some queries and goes through the keys in order, a tile
 //! at a time, with a running greatest score and a running sum per query; earlier sums are scaled when the greatest
-//! grows. A row that is all -inf gives NaN, as the definition does. Imports: program, func, hole.
+//! grows. A row that is all -inf gives NaN, as the definition does. Imports: program, func, hole, attention_cores.
 
 use uad_plan::{AttentionRole, DType, Hole, Inst, Kernel};
 
+use super::attention_cores;
 use super::func::Func;
 use super::hole::{self, Value};
 use super::index::{Cut, points};
 use super::map::by_stride;
+use super::precision::Precision;
 use super::program::Emitter;
 use super::rows::one;
 
@@ -29,179 +31,260 @@ pub struct Parts<'a> {
     pub out: &'a Hole<i64>,
 }
 
-/// Threads of a block: 16 x 16.
+/// Axes of one role, and how many points they have.
+pub struct Role {
+    /// The axes.
+    pub axes: Vec<usize>,
+    /// Their points.
+    pub size: i64,
+}
+
+/// An attention with its axes by role.
+pub struct Mix<'a> {
+    /// The kernel.
+    pub k: &'a Kernel<i64>,
+    /// Its holes.
+    pub parts: &'a Parts<'a>,
+    /// Independent mixtures.
+    pub batch: Role,
+    /// Queries.
+    pub t: Role,
+    /// Keys.
+    pub s: Role,
+    /// Features of queries and keys.
+    pub d: Role,
+    /// Features of values.
+    pub e: Role,
+}
+
+/// What a block has in shared memory at a time, and how its threads share it. Loops over a thread's results have the
+/// counters `i`, queries, and `j`, keys or features of values.
+pub struct Tile {
+    /// What is multiplied.
+    pub precision: Precision,
+    /// Threads of a block.
+    pub threads: i64,
+    /// Queries of a block.
+    pub t: i64,
+    /// Features of queries and keys.
+    pub d: i64,
+    /// Features of values that a block makes.
+    pub e: i64,
+    /// Queries of a thread.
+    pub each: i64,
+    /// The query of result `i` in the tile.
+    pub row: &'static str,
+    /// The key, or the feature, of result `j`.
+    pub column: &'static str,
+    /// Keys of a thread, and the score of `i`, `j`.
+    pub scores: (i64, &'static str),
+    /// Features of a thread, and the mixture of `i`, `j`.
+    pub mixed: (i64, &'static str),
+    /// Neighbouring lanes that have the scores of one query.
+    pub lanes: i64,
+    /// What is done with the `weight` of `i`, `j`.
+    pub weight: String,
+}
+
+/// Threads of a block without tensor cores: 16 x 16.
 const BLOCK: i64 = 256;
 /// Keys of a tile.
-const KEYS: i64 = 32;
+pub const KEYS: i64 = 32;
 /// Features that are in shared memory at a time, at most.
-const DEPTH: i64 = 64;
+pub const DEPTH: i64 = 64;
 /// Features of values that a block makes, at most.
-const WIDTH: i64 = 128;
+pub const WIDTH: i64 = 128;
 
 /// A tile of an operand in shared memory: `rows` by `columns`, filled from `own` and `deep` axes.
-struct Load<'a> {
-    name: &'a str,
+pub struct Load<'a> {
+    name: &'static str,
     hole: &'a Hole<i64>,
-    /// First index: variable, its first value, axes, extent of the axes, extent of the tile.
-    rows: (&'a str, &'a str, &'a [usize], i64, i64),
+    /// First index: variable, its axes, extent of the tile.
+    rows: (&'static str, &'a Role, i64),
     /// Second index.
-    columns: (&'a str, &'a str, &'a [usize], i64, i64),
+    columns: (&'static str, &'a Role, i64),
+}
+
+impl<'a> Mix<'a> {
+    fn of(k: &'a Kernel<i64>, parts: &'a Parts<'a>) -> Mix<'a> {
+        let role = |r: AttentionRole, sorted: bool| {
+            let all: Vec<usize> = (0..parts.roles.len()).filter(|i| parts.roles[*i] == r).collect();
+            let axes = if sorted { by_stride(k.writes.first(), &all) } else { all };
+            Role { size: points(&k.axes, &axes), axes }
+        };
+        use AttentionRole as R;
+        let (batch, e) = (role(R::Batch, true), role(R::E, true));
+        let [t, s, d] = [R::T, R::S, R::D].map(|r| role(r, false));
+        Mix { k, parts, batch, t, s, d, e }
+    }
+
+    /// Tiles of queries, and of features of values.
+    fn tiles(&self, tile: &Tile) -> (i64, i64) {
+        (self.t.size.pieces(tile.t), self.e.size.pieces(tile.e))
+    }
+
+    /// Queries, a tile of them.
+    pub fn queries(&self, tile: &Tile) -> Load<'_> {
+        Load { name: "q_tile", hole: self.parts.q, rows: ("d", &self.d, tile.d), columns: ("t", &self.t, tile.t) }
+    }
+
+    /// Keys.
+    pub fn keys(&self, tile: &Tile) -> Load<'_> {
+        Load { name: "k_tile", hole: self.parts.k, rows: ("d", &self.d, tile.d), columns: ("s", &self.s, KEYS) }
+    }
+
+    /// Values.
+    pub fn values(&self, tile: &Tile) -> Load<'_> {
+        Load { name: "v_tile", hole: self.parts.v, rows: ("s", &self.s, KEYS), columns: ("e", &self.e, tile.e) }
+    }
+
+    /// Are all features of queries in shared memory at once?
+    pub fn is_whole(&self) -> bool {
+        self.d.size <= DEPTH
+    }
+
+    fn title(&self) -> String {
+        let one = |(name, role): (&str, &Role)| {
+            let each: Vec<String> = role.axes.iter().map(|a| format!("i{a}({})", self.k.axes[*a])).collect();
+            format!("{name}: {}", if each.is_empty() { "-".to_owned() } else { each.join(" ") })
+        };
+        let all = [("batch", &self.batch), ("t", &self.t), ("s", &self.s), ("d", &self.d), ("e", &self.e)];
+        all.map(one).join(",  ")
+    }
 }
 
 /// Emits `attention`.
 pub fn emit(e: &mut Emitter<'_>, k: &Kernel<i64>, parts: &Parts<'_>) -> Result<(), String> {
-    use AttentionRole as R;
-    let with = |role: R| -> Vec<usize> { (0..parts.roles.len()).filter(|i| parts.roles[*i] == role).collect() };
-    let [batch, t, s, d, w] = [R::Batch, R::T, R::S, R::D, R::E].map(with);
-    let (batch, w) = (by_stride(k.writes.first(), &batch), by_stride(k.writes.first(), &w));
-    let [batches, queries, keys, depth, width] = [&batch, &t, &s, &d, &w].map(|a| points(&k.axes, a));
-    if batches * queries * width == 0 {
+    let m = Mix::of(k, parts);
+    if m.batch.size * m.t.size * m.e.size == 0 {
         return Ok(());
     }
-    let few = batches * queries.pieces(32) < 128;
-    let tile_t = if few || queries <= 16 { 16 } else { 32 };
-    let tile_w = width.min(WIDTH).padded(16);
-    let tile_d = depth.clamp(1, DEPTH);
-    let (over, across) = (queries.pieces(tile_t), width.pieces(tile_w));
-    let linear = batches * over * tile_t * across * tile_w;
-    let mut f = Func::new(e.entry, k, linear.max(keys + KEYS).max(depth + DEPTH));
-    f.resident(2);
-    let axes = |name: &str, which: &[usize]| {
-        let each: Vec<String> = which.iter().map(|a| format!("i{a}({})", k.axes[*a])).collect();
-        format!("{name}: {}", if each.is_empty() { "-".to_owned() } else { each.join(" ") })
-    };
-    let all = [axes("batch", &batch), axes("t", &t), axes("s", &s), axes("d", &d), axes("e", &w)];
-    f.note(format!("attention, {}", all.join(",  ")));
-    f.note(format!("a block takes {tile_t} queries and {tile_w} features of values, {KEYS} keys at a time"));
-    let (tm, ts, te) = (tile_t / 16, KEYS / 16, tile_w / 16);
-    let of = f.index_type();
-    f.share("float", 4, "q_tile", &[tile_d as usize, tile_t as usize + 4]);
-    f.share("float", 4, "k_tile", &[tile_d as usize, KEYS as usize + 4]);
-    f.share("float", 4, "p_tile", &[KEYS as usize, tile_t as usize + 4]);
-    f.share("float", 4, "v_tile", &[KEYS as usize, tile_w as usize + 4]);
-    f.code.line("const int thread = threadIdx.x, row = thread / 16, column = thread % 16;");
-    f.code.line(format!("{of} block = blockIdx.x;"));
-    f.peel("e0", across, tile_w);
-    f.peel("t0", over, tile_t);
-    f.spread("block", &batch);
-    f.code.line(format!("float mixed[{tm}][{te}] = {{}}, greatest[{tm}], total[{tm}] = {{}};"));
-    f.code.line(format!("for (int i = 0; i < {tm}; ++i) greatest[i] = -INFINITE;"));
-    let q = Load {
-        name: "q_tile",
-        hole: parts.q,
-        rows: ("d", "d0", &d, depth, tile_d),
-        columns: ("t", "t0", &t, queries, tile_t),
-    };
-    let whole = depth <= DEPTH;
-    if whole {
-        f.code.line(format!("const {of} d0 = 0;"));
-        load(&mut f, &q)?;
+    match attention_cores::Warps::of(&m, e.precision) {
+        Some(warps) => attention_cores::emit(e, &m, warps),
+        None => tiled(e, &m),
     }
-    let last = f.number(keys);
-    f.code.open(format!("for ({of} s0 = 0; s0 < {last}; s0 += {KEYS})"));
-    f.code.line(format!("float score[{tm}][{ts}] = {{}};"));
-    if !whole {
-        let last = f.number(depth);
-        f.code.open(format!("for ({of} d0 = 0; d0 < {last}; d0 += {tile_d})"));
-        f.code.line("__syncthreads();");
-        load(&mut f, &q)?;
-    }
-    let keys_of = Load {
-        name: "k_tile",
-        hole: parts.k,
-        rows: ("d", "d0", &d, depth, tile_d),
-        columns: ("s", "s0", &s, keys, KEYS),
-    };
-    load(&mut f, &keys_of)?;
-    f.code.line("__syncthreads();");
-    f.code.line("#pragma unroll 8");
-    f.code.line(format!("for (int dd = 0; dd < {tile_d}; ++dd)"));
-    f.code.line("#pragma unroll");
-    f.code.line(format!("  for (int i = 0; i < {tm}; ++i)"));
-    f.code.line("#pragma unroll");
-    f.code.line(format!("    for (int j = 0; j < {ts}; ++j)"));
-    f.code.line(format!(
-        "      score[i][j] = fmaf(q_tile[dd][row * {tm} + i], k_tile[dd][column + 16 * j], score[i][j]);"
-    ));
-    if !whole {
-        f.code.close();
-    }
-    d.iter().for_each(|a| f.at[*a] = "0".to_owned());
-    softmax(&mut f, parts, (&t, queries, tm), (&s, keys, ts), te)?;
-    let values = Load {
-        name: "v_tile",
-        hole: parts.v,
-        rows: ("s", "s0", &s, keys, KEYS),
-        columns: ("e", "e0", &w, width, tile_w),
-    };
-    load(&mut f, &values)?;
-    f.code.line("__syncthreads();");
-    f.code.line("#pragma unroll 8");
-    f.code.line(format!("for (int ss = 0; ss < {KEYS}; ++ss)"));
-    f.code.line("#pragma unroll");
-    f.code.line(format!("  for (int i = 0; i < {tm}; ++i)"));
-    f.code.line("#pragma unroll");
-    f.code.line(format!("    for (int j = 0; j < {te}; ++j)"));
-    f.code.line(format!(
-        "      mixed[i][j] = fmaf(p_tile[ss][row * {tm} + i], v_tile[ss][column + 16 * j], mixed[i][j]);"
-    ));
-    f.code.line("__syncthreads();");
-    f.code.close();
-    s.iter().for_each(|a| f.at[*a] = "0".to_owned());
-    // Results.
-    f.code.line("#pragma unroll");
-    f.code.open(format!("for (int i = 0; i < {tm}; ++i)"));
-    f.code.line(format!("const {of} t = t0 + row * {tm} + i;"));
-    let size = f.number(queries);
-    f.code.line(format!("if (t >= {size}) break;"));
-    f.spread("t", &t);
-    f.code.line("#pragma unroll");
-    f.code.open(format!("for (int j = 0; j < {te}; ++j)"));
-    f.code.line(format!("const {of} e = e0 + column + 16 * j;"));
-    let size = f.number(width);
-    f.code.line(format!("if (e >= {size}) break;"));
-    f.spread("e", &w);
-    // Of no keys the mixture is 0.
-    let mixed = if keys == 0 { "0.0f" } else { "mixed[i][j] / total[i]" };
-    f.code.line(format!("const float value = {mixed};"));
-    let values = hole::emit(&mut f, parts.out, &[Value::atom("value", DType::F32)])?;
-    for (n, v) in values.iter().enumerate() {
-        f.store(n, v)?;
-    }
-    f.code.close();
-    f.code.close();
-    e.launch(f, "attention", BLOCK as u32, batches * over * across)
 }
 
-/// From q·k to the weights of this tile, with what that does to the running sums.
-fn softmax(
-    f: &mut Func<'_>,
-    parts: &Parts<'_>,
-    (t, queries, tm): (&[usize], i64, i64),
-    (s, keys, ts): (&[usize], i64, i64),
-    te: i64,
-) -> Result<(), String> {
+/// The function with its tile's coordinates declared.
+pub fn begin<'a>(
+    e: &Emitter<'a>,
+    m: &Mix<'a>,
+    tile: &Tile,
+    share: impl FnOnce(&mut Func<'a>),
+    names: &str,
+) -> Func<'a> {
+    let (over, across) = m.tiles(tile);
+    let linear = m.batch.size * over * tile.t * across * tile.e;
+    let mut f = Func::new(e.entry, m.k, linear.max(m.s.size + KEYS).max(m.d.size + DEPTH));
+    f.resident(2);
+    f.note(format!("attention, {}", m.title()));
+    let cores = if tile.precision == Precision::F32 { String::new() } else { format!(", {}", tile.precision) };
+    f.note(format!("a block takes {} queries and {} features of values, {KEYS} keys at a time{cores}", tile.t, tile.e));
+    share(&mut f);
+    f.code.line(format!("const int thread = threadIdx.x, {names};"));
+    f.code.line(format!("{} block = blockIdx.x;", f.index_type()));
+    f.peel("e0", across, tile.e);
+    f.peel("t0", over, tile.t);
+    f.spread("block", &m.batch.axes);
+    f
+}
+
+/// Without tensor cores.
+fn tiled(e: &mut Emitter<'_>, m: &Mix<'_>) -> Result<(), String> {
+    let few = m.batch.size * m.t.size.pieces(32) < 128;
+    let t = if few || m.t.size <= 16 { 16 } else { 32 };
+    let (d, width) = (m.d.size.clamp(1, DEPTH), m.e.size.min(WIDTH).padded(16));
+    let (tm, ts, te) = (t / 16, KEYS / 16, width / 16);
+    let tile = Tile {
+        precision: Precision::F32,
+        threads: BLOCK,
+        t,
+        d,
+        e: width,
+        each: tm,
+        row: if tm == 1 { "row" } else { "row * 2 + i" },
+        column: "column + 16 * j",
+        scores: (ts, "score[i][j]"),
+        mixed: (te, "mixed[i][j]"),
+        lanes: 16,
+        weight: format!("p_tile[column + 16 * j][{}] = weight;", if tm == 1 { "row" } else { "row * 2 + i" }),
+    };
+    let share = |f: &mut Func<'_>| {
+        f.share("float", 4, "q_tile", &[d as usize, t as usize + 4]);
+        f.share("float", 4, "k_tile", &[d as usize, KEYS as usize + 4]);
+        f.share("float", 4, "p_tile", &[KEYS as usize, t as usize + 4]);
+        f.share("float", 4, "v_tile", &[KEYS as usize, width as usize + 4]);
+    };
+    let mut f = begin(e, m, &tile, share, "row = thread / 16, column = thread % 16");
     let of = f.index_type();
+    f.code.line(format!("float mixed[{tm}][{te}] = {{}}, greatest[{tm}], total[{tm}] = {{}};"));
+    f.code.line(format!("for (int i = 0; i < {tm}; ++i) greatest[i] = -INFINITE;"));
+    if m.is_whole() {
+        f.code.line(format!("const {of} d0 = 0;"));
+        load(&mut f, &m.queries(&tile), &tile)?;
+    }
+    let last = f.number(m.s.size);
+    f.code.open(format!("for ({of} s0 = 0; s0 < {last}; s0 += {KEYS})"));
+    f.code.line(format!("float score[{tm}][{ts}] = {{}};"));
+    if !m.is_whole() {
+        let last = f.number(m.d.size);
+        f.code.open(format!("for ({of} d0 = 0; d0 < {last}; d0 += {d})"));
+        f.code.line("__syncthreads();");
+        load(&mut f, &m.queries(&tile), &tile)?;
+    }
+    load(&mut f, &m.keys(&tile), &tile)?;
+    f.code.line("__syncthreads();");
+    multiply(&mut f, &tile, ("dd", d), "q_tile", "k_tile", tile.scores);
+    if !m.is_whole() {
+        f.code.close();
+    }
+    m.d.axes.iter().for_each(|a| f.at[*a] = "0".to_owned());
+    softmax(&mut f, m, &tile)?;
+    load(&mut f, &m.values(&tile), &tile)?;
+    f.code.line("__syncthreads();");
+    multiply(&mut f, &tile, ("ss", KEYS), "p_tile", "v_tile", tile.mixed);
+    f.code.line("__syncthreads();");
+    f.code.close();
+    results(e, f, m, &tile)
+}
+
+/// Adds the product of two tiles in shared memory to registers.
+fn multiply(f: &mut Func<'_>, tile: &Tile, (at, depth): (&str, i64), a: &str, b: &str, (count, sum): (i64, &str)) {
+    f.code.line("#pragma unroll 8");
+    f.code.line(format!("for (int {at} = 0; {at} < {depth}; ++{at})"));
     f.code.line("#pragma unroll");
-    f.code.open(format!("for (int i = 0; i < {tm}; ++i)"));
-    f.code.line(format!("const {of} t = t0 + row * {tm} + i;"));
-    f.spread("t", t);
+    f.code.line(format!("  for (int i = 0; i < {}; ++i)", tile.each));
+    f.code.line("#pragma unroll");
+    f.code.line(format!("    for (int j = 0; j < {count}; ++j)"));
+    f.code.line(format!("      {sum} = fmaf({a}[{at}][{}], {b}[{at}][{}], {sum});", tile.row, tile.column));
+}
+
+/// From q·k to the weights of this tile of keys, with what that does to the running sums.
+pub fn softmax(f: &mut Func<'_>, m: &Mix<'_>, tile: &Tile) -> Result<(), String> {
+    let of = f.index_type();
+    let ((scores, score), (features, mixed)) = (tile.scores, tile.mixed);
+    f.code.line("#pragma unroll");
+    f.code.open(format!("for (int i = 0; i < {}; ++i)", tile.each));
+    f.code.line(format!("const {of} t = t0 + {};", tile.row));
+    f.spread("t", &m.t.axes);
     f.code.line("float most_here = -INFINITE;");
     f.code.line("#pragma unroll");
-    f.code.open(format!("for (int j = 0; j < {ts}; ++j)"));
-    f.code.line(format!("const {of} s = s0 + column + 16 * j;"));
+    f.code.open(format!("for (int j = 0; j < {scores}; ++j)"));
+    f.code.line(format!("const {of} s = s0 + {};", tile.column));
     f.code.line("float here = -INFINITE;");
-    let (last_t, last_s) = (f.number(queries), f.number(keys));
+    let (last_t, last_s) = (f.number(m.t.size), f.number(m.s.size));
     f.code.open(format!("if (t < {last_t} && s < {last_s})"));
-    f.spread("s", s);
-    let value = one(hole::emit(f, parts.score, &[Value::atom("score[i][j]", DType::F32)])?)?;
+    f.spread("s", &m.s.axes);
+    let value = one(hole::emit(f, m.parts.score, &[Value::atom(score, DType::F32)])?)?;
     f.code.line(format!("here = {};", value.text));
     f.code.close();
-    f.code.line("score[i][j] = here;");
+    f.code.line(format!("{score} = here;"));
     f.code.line("most_here = most(most_here, here);");
     f.code.close();
+    let from = tile.lanes / 2;
     f.code.line("#pragma unroll");
-    f.code.line("for (int by = 8; by > 0; by >>= 1) most_here = most(most_here, lane_xor(most_here, by));");
+    f.code
+        .line(format!("for (int by = {from}; by > 0; by >>= 1) most_here = most(most_here, lane_xor(most_here, by));"));
     f.code.line("const float now = most(greatest[i], most_here);");
     f.code.line("// Nothing but -inf so far: weights are 0, not NaN.");
     f.code.line("const float base = now == -INFINITE ? 0.0f : now;");
@@ -209,48 +292,82 @@ fn softmax(
     f.code.line("greatest[i] = now;");
     f.code.line("float sum = 0.0f;");
     f.code.line("#pragma unroll");
-    f.code.open(format!("for (int j = 0; j < {ts}; ++j)"));
-    f.code.line("const float weight = exp_of(score[i][j] - base);");
-    f.code.line(format!("p_tile[column + 16 * j][row * {tm} + i] = weight;"));
+    f.code.open(format!("for (int j = 0; j < {scores}; ++j)"));
+    f.code.line(format!("const float weight = exp_of({score} - base);"));
+    f.code.line(&tile.weight);
     f.code.line("sum += weight;");
     f.code.close();
     f.code.line("#pragma unroll");
-    f.code.line("for (int by = 8; by > 0; by >>= 1) sum += lane_xor(sum, by);");
+    f.code.line(format!("for (int by = {from}; by > 0; by >>= 1) sum += lane_xor(sum, by);"));
     f.code.line("total[i] = fmaf(total[i], before, sum);");
     f.code.line("#pragma unroll");
-    f.code.line(format!("for (int j = 0; j < {te}; ++j) mixed[i][j] *= before;"));
+    f.code.line(format!("for (int j = 0; j < {features}; ++j) {mixed} *= before;"));
     f.code.close();
     Ok(())
 }
 
-/// Fills a tile; elements outside of the operand are 0.
-fn load(f: &mut Func<'_>, l: &Load<'_>) -> Result<(), String> {
+/// Stores the mixtures, and launches.
+pub fn results(e: &mut Emitter<'_>, mut f: Func<'_>, m: &Mix<'_>, tile: &Tile) -> Result<(), String> {
     let of = f.index_type();
-    let (row, row0, row_axes, row_size, rows) = l.rows;
-    let (column, column0, column_axes, column_size, columns) = l.columns;
+    let (features, mixed) = tile.mixed;
+    m.s.axes.iter().for_each(|a| f.at[*a] = "0".to_owned());
+    f.code.line("#pragma unroll");
+    f.code.open(format!("for (int i = 0; i < {}; ++i)", tile.each));
+    f.code.line(format!("const {of} t = t0 + {};", tile.row));
+    let size = f.number(m.t.size);
+    f.code.line(format!("if (t >= {size}) break;"));
+    f.spread("t", &m.t.axes);
+    f.code.line("#pragma unroll");
+    f.code.open(format!("for (int j = 0; j < {features}; ++j)"));
+    f.code.line(format!("const {of} e = e0 + {};", tile.column));
+    let size = f.number(m.e.size);
+    f.code.line(format!("if (e >= {size}) break;"));
+    f.spread("e", &m.e.axes);
+    // Of no keys the mixture is 0.
+    let mixed = if m.s.size == 0 { "0.0f".to_owned() } else { format!("{mixed} / total[i]") };
+    f.code.line(format!("const float value = {mixed};"));
+    let values = hole::emit(&mut f, m.parts.out, &[Value::atom("value", DType::F32)])?;
+    for (n, v) in values.iter().enumerate() {
+        f.store(n, v)?;
+    }
+    f.code.close();
+    f.code.close();
+    let (over, across) = m.tiles(tile);
+    e.launch(f, "attention", tile.threads as u32, m.batch.size * over * across)
+}
+
+/// Fills a tile; elements outside of the operand are 0.
+pub fn load(f: &mut Func<'_>, l: &Load<'_>, tile: &Tile) -> Result<(), String> {
+    let of = f.index_type();
+    let ((row, row_role, rows), (column, column_role, columns)) = (l.rows, l.columns);
     // Neighbouring threads go along the axis on which the operand steps least.
     let read =
         l.hole.code.iter().find_map(|i| if let Inst::Load(n) = i { f.kernel.reads.get(*n as usize) } else { None });
-    let least = |axes: &[usize]| {
-        let steps = axes.iter().filter(|i| f.kernel.axes[**i] > 1).filter_map(|i| read.map(|a| a.strides[*i].abs()));
+    let least = |role: &Role| {
+        let moving = role.axes.iter().filter(|i| f.kernel.axes[**i] > 1);
+        let steps = moving.filter_map(|i| read.map(|a| a.strides[*i].abs()));
         steps.filter(|s| *s > 0).min().unwrap_or(i64::MAX)
     };
-    let (at_row, at_column) = if least(row_axes) < least(column_axes) {
+    let (at_row, at_column) = if least(row_role) < least(column_role) {
         (format!("at % {rows}"), format!("at / {rows}"))
     } else {
         (format!("at / {columns}"), format!("at % {columns}"))
     };
-    f.code.open(format!("for (int at = thread; at < {}; at += {BLOCK})", rows * columns));
-    f.code.line(format!("const {of} {row} = {row0} + {at_row}, {column} = {column0} + {at_column};"));
+    f.code.open(format!("for (int at = thread; at < {}; at += {})", rows * columns, tile.threads));
+    f.code.line(format!("const {of} {row} = {row}0 + {at_row}, {column} = {column}0 + {at_column};"));
     f.code.line("float read = 0.0f;");
-    let (last_row, last_column) = (f.number(row_size), f.number(column_size));
+    let (last_row, last_column) = (f.number(row_role.size), f.number(column_role.size));
     f.code.open(format!("if ({row} < {last_row} && {column} < {last_column})"));
-    f.spread(row, row_axes);
-    f.spread(column, column_axes);
+    f.spread(row, &row_role.axes);
+    f.spread(column, &column_role.axes);
     let value = one(hole::emit(f, l.hole, &[])?)?;
     f.code.line(format!("read = {};", value.text));
     f.code.close();
-    f.code.line(format!("{}[{at_row}][{at_column}] = read;", l.name));
+    let put = match tile.precision {
+        Precision::F32 => format!("{}[{at_row}][{at_column}] = read", l.name),
+        p => super::dot_cores::put(p, l.name, &at_column, &at_row, "read"),
+    };
+    f.code.line(format!("{put};"));
     f.code.close();
     Ok(())
 }

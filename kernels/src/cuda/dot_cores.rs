@@ -7,10 +7,12 @@
 use super::func::Func;
 use super::precision::Precision;
 
-/// Rows and columns that a warp multiplies at once, and words of their sums.
-const ROWS: i64 = 16;
-const COLUMNS: i64 = 8;
-const WORDS: i64 = 8;
+/// Rows of the results that a warp multiplies at once.
+pub const ROWS: i64 = 16;
+/// Columns of it.
+pub const COLUMNS: i64 = 8;
+/// Words of its sums.
+pub const WORDS: i64 = 8;
 
 /// Elements that rows of shared memory have besides the tile's: the four rows and eight columns that a warp reads at once
 /// fall into different banks.
@@ -99,9 +101,9 @@ impl Cores {
     }
 }
 
-/// Declares a tile of operands in shared memory: `depth` terms of `extent` rows or columns.
-pub fn share(f: &mut Func<'_>, precision: Precision, name: &str, depth: i64, extent: i64) {
-    let (depth, pitch) = (depth as usize, (extent + PAD) as usize);
+/// Declares a tile of operands in shared memory: `depth` terms of rows or columns, which have `pitch` places.
+pub fn share(f: &mut Func<'_>, precision: Precision, name: &str, depth: i64, pitch: i64) {
+    let (depth, pitch) = (depth as usize, pitch as usize);
     match precision.in_word() {
         1 => f.share("unsigned", 4, name, &[depth, pitch]),
         _ => f.share("unsigned short", 2, name, &[depth / 2, pitch, 2]),

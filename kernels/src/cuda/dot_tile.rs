@@ -116,14 +116,14 @@ impl Tile {
     }
 }
 
-/// Does the operand step least along the summed axes, as memory does?
+/// Do neighbours in memory lie along the summed axes? Of two ways to go, as in a window, the longer one counts.
 fn along_depth(p: &Product<'_>, side: &Side<'_>) -> bool {
     let loads = side.hole.code.iter().filter_map(|i| if let Inst::Load(n) = i { Some(*n as usize) } else { None });
     let largest = loads.filter_map(|n| p.k.reads.get(n)).max_by_key(|a| a.strides.iter().filter(|s| **s != 0).count());
     let Some(a) = largest else { return false };
     let least = |axes: &[usize]| {
-        let steps = axes.iter().filter(|i| p.k.axes[**i] > 1).map(|i| a.strides[*i].unsigned_abs());
-        steps.filter(|s| *s > 0).min().unwrap_or(u64::MAX)
+        let moving = axes.iter().filter(|i| p.k.axes[**i] > 1 && a.strides[**i] != 0);
+        moving.map(|i| (a.strides[*i].unsigned_abs(), -p.k.axes[*i])).min().unwrap_or((u64::MAX, 0))
     };
     least(&p.depth) <= least(&side.axes)
 }
@@ -149,7 +149,7 @@ pub fn emit(e: &mut Emitter<'_>, p: &Product<'_>, tile: Tile) -> Result<(), Stri
         match tile.precision {
             // Four of a row stay aligned, and columns of one warp fall into different banks.
             Precision::F32 => f.share(sum, 4, name, &[tile.depth as usize, extent as usize + 4]),
-            p => dot_cores::share(&mut f, p, name, tile.depth, extent),
+            p => dot_cores::share(&mut f, p, name, tile.depth, extent + dot_cores::PAD),
         }
     }
     f.code.line(format!("const int t = threadIdx.x, {};", share.names));
@@ -213,11 +213,21 @@ fn multiply(f: &mut Func<'_>, tile: Tile, dtype: DType) {
 
 /// How element `e` of a thread lies in the tile: its place along the side, and along the depth.
 fn lies(p: &Product<'_>, side: &Side<'_>, tile: Tile, extent: i64) -> (String, String) {
-    let (at, depth) = (format!("(t + e * {})", tile.share().threads), tile.depth);
-    if along_depth(p, side) {
-        (format!("{at} / {depth}"), format!("{at} % {depth}"))
+    let along = along_depth(p, side);
+    let (slow, fast) = divided(tile.share().threads, if along { tile.depth } else { extent });
+    if along { (slow, fast) } else { (fast, slow) }
+}
+
+/// Quotient and remainder of `t + e * threads` by `length`. What does not depend on `e` is kept apart where it can be: the
+/// compiler then computes it once, and needs fewer registers.
+fn divided(threads: i64, length: i64) -> (String, String) {
+    if threads % length == 0 {
+        (format!("(t / {length} + e * {})", threads / length), format!("t % {length}"))
+    } else if length % threads == 0 {
+        let times = length / threads;
+        (format!("e / {times}"), format!("(t + e % {times} * {threads})"))
     } else {
-        (format!("{at} % {extent}"), format!("{at} / {extent}"))
+        (format!("(t + e * {threads}) / {length}"), format!("(t + e * {threads}) % {length}"))
     }
 }
 

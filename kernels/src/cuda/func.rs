@@ -172,10 +172,15 @@ impl<'a> Func<'a> {
         format!("{stem}{}", self.names)
     }
 
-    /// Declares coordinates of the axes from the number of a point, row-major.
+    /// Declares coordinates of the axes from the number of a point, row-major. The number is that of the only axis, if it is
+    /// one; it keeps its value as long as the coordinates are used.
     pub fn spread(&mut self, linear: &str, axes: &[usize]) {
         let moving: Vec<usize> = axes.iter().copied().filter(|a| self.kernel.axes[*a] != 1).collect();
         axes.iter().for_each(|a| self.at[*a] = "0".to_owned());
+        if let [only] = moving[..] {
+            linear.clone_into(&mut self.at[only]);
+            return;
+        }
         let of = self.index_type();
         let mut below: i64 = 1;
         let mut lines = Vec::new();
@@ -260,6 +265,12 @@ impl<'a> Func<'a> {
     /// An index literal.
     pub fn number(&self, v: i64) -> String {
         if v > i64::from(i32::MAX) { format!("{v}LL") } else { int(v).text }
+    }
+
+    /// Parameters of the function, and their names.
+    pub fn names(&self) -> Vec<(Arg, String)> {
+        let name = |declared: &str| declared.rsplit([' ', '*']).next().unwrap_or_default().to_owned();
+        self.params.iter().map(|(arg, declared)| (*arg, name(declared))).collect()
     }
 
     /// The function, and what it is called with. A loop that stops early sets `stop`, which is looked at first.

@@ -6,6 +6,7 @@
 //! the bits are the same from run to run; no float atomics. Imports: `uad-plan`.
 
 mod attention;
+mod attention_cores;
 mod code;
 pub mod cost;
 pub mod cubin;
@@ -16,6 +17,7 @@ mod dot_tile;
 pub mod emulate;
 pub mod func;
 mod hole;
+pub mod host_compiler;
 mod index;
 pub mod limits;
 mod linalg;

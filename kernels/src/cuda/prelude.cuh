@@ -360,3 +360,4 @@ MMA(mma_f16, "m16n8k16", "f16")
 #endif
 // Two neighbours along the sum as a word.
 __device__ __forceinline__ unsigned pair_of(const unsigned short (&v)[2]) { return *(const unsigned*)v; }
+__device__ __forceinline__ unsigned pair_of(unsigned short first, unsigned short second) { return first | (unsigned)second << 16; }

@@ -130,6 +130,16 @@ impl Program {
         out
     }
 
+    /// Functions that setup uses; they stand first.
+    pub fn of_setup(&self) -> usize {
+        let mut most = 0;
+        let _ = walk(&self.setup, None, &mut |l, _| {
+            most = most.max(l.function + 1);
+            Ok::<(), ()>(())
+        });
+        most
+    }
+
     /// Launches of one call, loops counted with all their rounds.
     pub fn launches(&self) -> u64 {
         count(&self.kernels)
@@ -208,8 +218,8 @@ impl<'a> Emitter<'a> {
             return Ok(());
         }
         let stop = self.stop;
+        let params = self.described(&f.names());
         let (function, args) = f.finish(block, stop);
-        let params = self.described(&args);
         self.push(function, args, params, stem, grid);
         Ok(())
     }
@@ -234,12 +244,13 @@ impl<'a> Emitter<'a> {
         self.steps.push(Step::Launch(Launch { function: n, grid, args, kernel: self.kernel }));
     }
 
-    fn described(&self, args: &[Arg]) -> Vec<String> {
-        let one = |a: &Arg| match a {
-            Arg::Buffer(id) => self.described_buffer(*id),
+    /// `x0 = %image f32[2, 3, 224, 224]`
+    fn described(&self, names: &[(Arg, String)]) -> Vec<String> {
+        let one = |(arg, name): &(Arg, String)| match arg {
+            Arg::Buffer(id) => Some(format!("{name} = {}", self.described_buffer(*id)?)),
             _ => None,
         };
-        args.iter().filter_map(one).collect()
+        names.iter().filter_map(one).collect()
     }
 
     fn described_buffer(&self, id: BufferId) -> Option<String> {

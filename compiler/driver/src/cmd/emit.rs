@@ -100,13 +100,20 @@ fn launches(bound: &Bound, precision: Precision, detector: &str) -> Done<String>
     Ok(text)
 }
 
+/// What names in CUDA text mean.
+const LEGEND: &str = "x0, x1, ... are read, y0, ... written, i0, ... coordinates on a kernel's axes.";
+
 /// The CUDA program of an entry.
 fn cuda(bound: &Bound, precision: Precision, detector: &str) -> Done<String> {
     let program = uad_kernels::cuda::Program::emit(bound, precision).map_err(Failure::Fault)?;
     let dims: String = bound.dims.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
     let (functions, launches) = (program.functions.len(), program.launches());
     let head = format!("// {detector}, entry {}{dims}: {functions} functions, {launches} launches", bound.entry.name);
-    Ok(format!("{head}\n\n{}", program.text()))
+    let once = match program.of_setup() {
+        0 => String::new(),
+        n => format!(" The first {n} functions run once, when weights are loaded."),
+    };
+    Ok(format!("{head}\n// {LEGEND}{once}\n\n{}", program.text()))
 }
 
 /// The entry that was asked for, or all.

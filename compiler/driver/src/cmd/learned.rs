@@ -54,8 +54,11 @@ impl Task<'_> {
         let mut stored = start.clone();
         weights::initialise_stage(self.compiled, 0, &self.rule.stage, &mut stored)?;
         let mut ours = Vec::new();
+        let plan = self.compiled.stage_plan(&self.rule.stage)?;
+        let mut engine = Engine::new(plan, Arc::new(InMemory::default()), self.engine);
         for step in 0..losses.len() {
-            ours.push(self.step(step, losses.len(), given, &mut stored)?);
+            engine.restock(Arc::new(InMemory(stored.clone())));
+            ours.push(self.step(&mut engine, step, losses.len(), given, &mut stored)?);
         }
         let number =
             |v: Vec<f64>| Tensor::from_f64(DType::F32, &[v.len()], v).map_err(|e| Failure::Fault(e.to_string()));
@@ -97,10 +100,15 @@ impl Task<'_> {
     }
 
     /// One step: the loss before it.
-    fn step(&self, step: usize, steps: usize, given: &BTreeMap<String, Tensor>, stored: &mut Tensors) -> Done<f64> {
+    fn step(
+        &self,
+        engine: &mut Engine,
+        step: usize,
+        steps: usize,
+        given: &BTreeMap<String, Tensor>,
+        stored: &mut Tensors,
+    ) -> Done<f64> {
         let stage = &self.rule.stage;
-        let plan = self.compiled.stage_plan(stage)?;
-        let mut engine = Engine::new(plan, Arc::new(InMemory(stored.clone())), self.engine);
         let mut given = given.clone();
         for (name, value) in [("@step", step), ("@steps", steps), ("@epoch", 0), ("@epochs", 1)] {
             let value = Tensor::from_f64(DType::F32, &[], [value as f64]).map_err(|e| Failure::Fault(e.to_string()))?;

@@ -45,12 +45,15 @@ pub struct Emulated {
     compiler: String,
     device: Pieces,
     pinned: Mutex<HashMap<usize, Memory>>,
+    /// What was compiled, by its text.
+    known: Mutex<HashMap<String, Arc<Emulation>>>,
 }
 
 impl Emulated {
     /// With a C++ compiler by its name or path.
     pub fn new(compiler: &str) -> Emulated {
-        Emulated { compiler: compiler.to_owned(), device: Pieces::default(), pinned: Mutex::default() }
+        let compiler = compiler.to_owned();
+        Emulated { compiler, device: Pieces::default(), pinned: Mutex::default(), known: Mutex::default() }
     }
 }
 
@@ -91,7 +94,13 @@ impl Driver for Emulated {
     }
 
     fn load(&self, program: &Program, _: Option<&Sidecar>) -> Result<Box<dyn Queue>, DeviceError> {
-        let emulation = Emulation::new(&self.compiler, &[program]).map_err(DeviceError::NoCompiler)?;
+        let text = program.text();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&text).cloned();
+        let emulation = match known {
+            Some(e) => e,
+            None => Arc::new(Emulation::new(&self.compiler, &[program]).map_err(DeviceError::NoCompiler)?),
+        };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(text, emulation.clone());
         let functions = program.functions.clone();
         Ok(Box::new(Steps { emulation, functions, device: self.device.clone(), noted: Vec::new(), recording: false }))
     }
@@ -127,7 +136,7 @@ impl Noted {
 
 /// A queue that does its work at once.
 struct Steps {
-    emulation: Emulation,
+    emulation: Arc<Emulation>,
     functions: Vec<Named>,
     device: Pieces,
     noted: Vec<Noted>,
