@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use uad_kernels::cuda::Program;
 use uad_kernels::cuda::nvrtc::{Nvrtc, OPTIONS};
 
-use crate::device::error::DeviceError;
 use super::sidecar::Sidecar;
+use crate::device::error::DeviceError;
 use crate::whole;
 
 /// Changes when the same text needs other code around it.
