@@ -1,13 +1,17 @@
 //! The command line: every subcommand with its options.
 //!
-//! In: the process's arguments. Out: [`Args`]. Invariants: the text of `--help` is made from this file alone; what a combination
+//! In: the process's arguments. Out: [`Args`]. Invariants: the text of `--help` is made from this file and `args/` alone; what a combination
 //! of options means is decided by the commands. Imports: the terminal's colour choice.
+
+mod engine;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use uad_kernels::cuda::Precision;
+
+pub use engine::{DeviceName, Engine};
 
 use crate::terminal::ColorChoice;
 
@@ -110,58 +114,6 @@ pub struct Choice {
     /// Set a parameter, a slot or a stage's setting, as in a variant: `--set hidden=384`, `--set train.epochs=10`
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub set: Vec<(String, String)>,
-}
-
-/// How to execute.
-#[derive(Clone, Debug, Default, Group)]
-pub struct Engine {
-    /// Where to run
-    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
-    pub device: DeviceName,
-    /// Worker threads; default: one per core
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// Compiled code for a GPU, which `build --target cuda` made: F.uadx.cuda; without it code is compiled at its first use
-    #[arg(long, value_name = "FILE")]
-    pub code: Option<PathBuf>,
-    /// What contractions and attention multiply on a GPU; sums are f32. All but f32 round their operands and use tensor cores
-    #[arg(long, value_name = "f32|tf32|bf16|f16", default_value_t = Precision::F32, value_parser = Precision::from_str)]
-    pub precision: Precision,
-}
-
-impl Engine {
-    /// Refuses what the device cannot do.
-    pub fn check(&self) -> Result<(), String> {
-        self.device.multiplies(self.precision)
-    }
-}
-
-/// Where to run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DeviceName {
-    /// Compiled kernels on this processor
-    #[default]
-    Cpu,
-    /// A GPU if there is one and it can be used, else the processor
-    Auto,
-    /// A GPU of NVIDIA
-    Cuda,
-    /// The interpreter that defines what a plan means: f64, slow
-    Reference,
-    /// The kernels of a GPU on this processor, compiled by the C++ compiler: for tests
-    #[value(hide = true)]
-    Emulation,
-}
-
-impl DeviceName {
-    /// Refuses a precision that the device does not have.
-    pub fn multiplies(self, precision: Precision) -> Result<(), String> {
-        let processor = matches!(self, DeviceName::Cpu | DeviceName::Reference);
-        match (processor, precision) {
-            (_, Precision::F32) | (false, _) => Ok(()),
-            (true, p) => Err(format!("--precision {p} is for GPUs: --device cuda, or auto")),
-        }
-    }
 }
 
 /// `uadc demo`
@@ -420,7 +372,7 @@ pub struct Train {
     /// Where to run
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
-    /// What contractions multiply on a GPU; sums are f32. All but f32 round their operands and use tensor cores
+    /// What contractions and attention multiply on a GPU; sums are f32. All but f32 round their operands and use tensor cores
     #[arg(long, value_name = "f32|tf32|bf16|f16", default_value_t = Precision::F32, value_parser = Precision::from_str)]
     pub precision: Precision,
     /// Worker threads; default: one per core

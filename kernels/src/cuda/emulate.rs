@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Mutex, PoisonError};
 
 use libloading::Library;
@@ -100,7 +101,9 @@ impl Emulation {
     /// Compiles the functions of programs.
     pub fn new(compiler: &str, programs: &[&Program]) -> Result<Emulation, String> {
         let (text, numbers) = unit(programs);
-        let unique = format!("uad-emulation-{}-{:p}", std::process::id(), &raw const text);
+        // No library may be written where another is loaded from.
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let unique = format!("uad-emulation-{}-{}", std::process::id(), MADE.fetch_add(1, atomic::Ordering::Relaxed));
         let folder = std::env::temp_dir().join(unique);
         std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
         let (source, library) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
