@@ -196,12 +196,12 @@ pub fn bind_within(
     let mut bound = whole(symbolic, binding)?;
     let dim = symbolic.samples.as_ref();
     if let Some((dim, batch)) = dim.and_then(|d| Some((d, *bound.dims.get(d)?))).filter(|d| d.1 > 1) {
-        let of = |samples: i64| whole(symbolic, &with(binding, dim, samples));
-        let one = of(1)?;
-        let most = i64::try_from(scratch / one.arena.max(1)).unwrap_or(batch);
+        // What must hold of the batch may not hold of a part: then it stays whole.
+        let of = |samples: i64| whole(symbolic, &with(binding, dim, samples)).ok();
+        let one = of(1);
+        let most = one.as_ref().map_or(batch, |one| i64::try_from(scratch / one.arena.max(1)).unwrap_or(batch));
         let samples = (1..batch).rev().find(|s| batch % s == 0 && *s <= most).unwrap_or(1);
-        if most < batch {
-            let part = if samples == 1 { one } else { of(samples)? };
+        if let Some(part) = if samples == 1 { one } else { of(samples) }.filter(|_| most < batch) {
             let parts = usize::try_from(batch / samples).unwrap_or(1);
             bound.0.slice = Some(Slice { bound: Box::new(part), samples: samples.unsigned_abs(), parts });
         }
