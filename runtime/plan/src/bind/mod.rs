@@ -201,7 +201,9 @@ pub fn bind_within(
         let one = of(1);
         let most = one.as_ref().map_or(batch, |one| i64::try_from(scratch / one.arena.max(1)).unwrap_or(batch));
         let samples = (1..batch).rev().find(|s| batch % s == 0 && *s <= most).unwrap_or(1);
-        if let Some(part) = if samples == 1 { one } else { of(samples) }.filter(|_| most < batch) {
+        // Parts far smaller than what would fit cost more than they gain.
+        let worth = most < batch && 2 * samples >= most;
+        if let Some(part) = if samples == 1 { one } else { of(samples) }.filter(|_| worth) {
             let parts = usize::try_from(batch / samples).unwrap_or(1);
             bound.0.slice = Some(Slice { bound: Box::new(part), samples: samples.unsigned_abs(), parts });
         }
