@@ -55,10 +55,10 @@ fn parts_of_a_batch_give_what_the_batch_gives() {
     assert_eq!(whole.slice, None, "so small a batch stays in one piece");
     let want = reference(&whole, &given).expect("the reference");
     let one = bind_within(&plan, "score", &Binding::from([("b".to_owned(), 1)]), 0).expect("it binds").arena;
-    // Six would fit where four do not, and five do not make six.
     let five = Binding::from([("b".to_owned(), 5)]);
     let prime = bind_within(&plan, "score", &five, 4 * one).expect("it binds");
     assert_eq!(prime.slice, None, "one by one where four would fit");
+    // None fits, two fit, five fit, of which three make six.
     for (scratch, samples, parts) in [(0, 1, 6), (2 * one, 2, 3), (5 * one, 3, 2)] {
         let cut = bind_within(&plan, "score", &binding, scratch).expect("it binds");
         let slice = cut.slice.as_ref().expect("slices");
