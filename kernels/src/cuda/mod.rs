@@ -15,6 +15,7 @@ mod dot_thin;
 mod dot_tile;
 pub mod emulate;
 pub mod func;
+mod group;
 mod hole;
 mod index;
 pub mod limits;
