@@ -222,6 +222,7 @@ struct Memory {
     work: u64,
     work_piece: usize,
     draw: u64,
+    tables: u64,
 }
 
 impl Memory {
@@ -235,6 +236,7 @@ impl Memory {
         let (arena, persistent) = (take(bound.arena), take(bound.persistent));
         let work = take(program.workspace);
         let draws = take(12);
+        let tables = take(8 * program.tables.len());
         let mut addresses = Vec::new();
         for i in 0..bound.entry.buffers.len() {
             addresses.push(match bound.places[i] {
@@ -259,7 +261,12 @@ impl Memory {
         let words = [seed, draw.step as u32, draw.sample as u32];
         // SAFETY: twelve bytes were taken.
         unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), draws as *mut u32, 3) };
-        Memory { pieces, addresses, work, work_piece: 2, draw: draws }
+        let memory = Memory { pieces, addresses, work, work_piece: 2, draw: draws, tables };
+        for (n, arg) in program.tables.iter().enumerate() {
+            // SAFETY: a word for each was taken.
+            unsafe { *(tables as *mut u64).add(n) = memory.address(arg, 0) };
+        }
+        memory
     }
 
     fn clear_flags(&mut self) {
@@ -275,6 +282,7 @@ impl Memory {
             Arg::Draw => self.draw,
             Arg::Round => u64::from(round),
             Arg::Int(v) => *v as i64 as u64,
+            Arg::Table(at) => self.tables + 8 * *at as u64,
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Arg {
     Round,
     /// An i32 by value.
     Int(i32),
+    /// The address of this word of the program's tables.
+    Table(usize),
 }
 
 /// A function's text, complete but for its name, which stands as [`Function::NAME`].

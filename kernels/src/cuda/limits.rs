@@ -54,6 +54,9 @@ fn check_launch(program: &Program, l: &Launch) -> Result<(), String> {
     if l.args.iter().any(outside) {
         return wrong("works outside of the workspace".to_owned());
     }
+    if l.args.iter().any(|a| matches!(a, Arg::Table(at) if *at >= program.tables.len())) {
+        return wrong("reads outside of the tables".to_owned());
+    }
     Ok(())
 }
 
@@ -68,7 +71,7 @@ mod tests {
         let named = Named { name: "f".into(), function, scopes: vec![], params: vec![] };
         let launch = Step::Launch(Launch { function: 0, grid, args, kernel: 0 });
         let kernels = vec![Step::Loop(Loop { count: 2, round: vec![launch], stop: None })];
-        Program { functions: vec![named], setup: vec![], kernels, workspace: 1024 }
+        Program { functions: vec![named], setup: vec![], kernels, workspace: 1024, tables: vec![Arg::Draw] }
     }
 
     #[test]
@@ -82,6 +85,7 @@ mod tests {
             (program(256, 0, 0, work()), "blocks"),
             (program(256, 0, u32::MAX, work()), "blocks"),
             (program(256, 0, 1, vec![Arg::Work(1024)]), "workspace"),
+            (program(256, 0, 1, vec![Arg::Table(1)]), "tables"),
             (program(256, 0, 1, vec![Arg::Int(1); 513]), "parameters"),
         ] {
             assert!(check(&wrong).unwrap_err().contains(says), "{says}");

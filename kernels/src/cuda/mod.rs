@@ -16,6 +16,7 @@ mod dot_thin;
 mod dot_tile;
 pub mod emulate;
 pub mod func;
+mod group;
 mod hole;
 pub mod host_compiler;
 mod index;

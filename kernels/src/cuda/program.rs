@@ -10,7 +10,7 @@ use uad_plan::{Body, Bound, BufferId, Entry, Kernel};
 
 use super::func::{Arg, Func, Function};
 use super::precision::Precision;
-use super::{attention, dot, linalg, loops, map, prelude, rows, scan, scatter, sort};
+use super::{attention, dot, group, linalg, loops, map, prelude, rows, scan, scatter, sort};
 
 /// What a device does, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,8 @@ pub struct Program {
     pub kernels: Vec<Step>,
     /// Bytes of memory that launches use besides buffers. Its first bytes are zero at the start of a call.
     pub workspace: usize,
+    /// Addresses that launches read from memory, a word each, written there once they are known ([`Arg::Table`]).
+    pub tables: Vec<Arg>,
 }
 
 /// Where flags of loops end and scratch begins.
@@ -111,7 +113,12 @@ impl Program {
         let setup = std::mem::take(&mut e.steps);
         e.kernels(&bound.entry.kernels)?;
         let kernels = std::mem::take(&mut e.steps);
-        Ok(Program { functions: e.functions, setup, kernels, workspace: e.workspace })
+        Ok(Program { functions: e.functions, setup, kernels, workspace: e.workspace, tables: Vec::new() })
+    }
+
+    /// Emits a bound entry, small launches of one function together.
+    pub fn grouped(bound: &Bound, precision: Precision) -> Result<Program, String> {
+        Ok(group::grouped(Program::emit(bound, precision)?, bound))
     }
 
     /// The device functions that these texts use.

@@ -96,7 +96,7 @@ fn gpu_code(compiler: &Nvrtc, built: &Built, args: &Build) -> Done<Sidecar> {
     });
     for batch in &args.batch {
         let bound = engine.bind("score", &sizes(&engine, "score", i64::from(*batch), &[])?)?;
-        let program = Program::emit(&bound, args.precision).map_err(Failure::Fault)?;
+        let program = Program::grouped(&bound, args.precision).map_err(Failure::Fault)?;
         limits::check(&program).map_err(Failure::Fault)?;
         for arch in &args.arch {
             let compiled = compiler.compile(&program.text(), arch).map_err(Failure::input)?;

@@ -77,7 +77,7 @@ pub fn run(args: &Emit) -> Done {
 
 /// The launches of an entry, a line for each kernel of the plan.
 fn launches(bound: &Bound, precision: Precision, detector: &str) -> Done<String> {
-    let program = uad_kernels::cuda::Program::emit(bound, precision).map_err(Failure::Fault)?;
+    let program = uad_kernels::cuda::Program::grouped(bound, precision).map_err(Failure::Fault)?;
     let costs = cost::of_call(bound, &program);
     let million = |n: u128| n as f64 / 1e6;
     let dims: String = bound.dims.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
@@ -105,7 +105,7 @@ const LEGEND: &str = "x0, x1, ... are read, y0, ... written, i0, ... coordinates
 
 /// The CUDA program of an entry.
 fn cuda(bound: &Bound, precision: Precision, detector: &str) -> Done<String> {
-    let program = uad_kernels::cuda::Program::emit(bound, precision).map_err(Failure::Fault)?;
+    let program = uad_kernels::cuda::Program::grouped(bound, precision).map_err(Failure::Fault)?;
     let dims: String = bound.dims.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
     let (functions, launches) = (program.functions.len(), program.launches());
     let head = format!("// {detector}, entry {}{dims}: {functions} functions, {launches} launches", bound.entry.name);

@@ -71,7 +71,8 @@ mod tests {
     use super::*;
 
     fn program(workspace: usize) -> Program {
-        Program { functions: Vec::new(), setup: Vec::new(), kernels: Vec::new(), workspace }
+        let (functions, setup, kernels, tables) = Default::default();
+        Program { functions, setup, kernels, workspace, tables }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use uad_plan::{Body, Bound, Kernel, philox};
 
 use super::driver::{Address, Driver, Memory, Pinned, Queue, Work};
 use super::gpu::Gpu;
-use super::layout::{DRAW, Layout, Slot};
+use super::layout::{DRAW, Layout, Slot, WORD};
 use crate::device::error::DeviceError;
 use crate::device::frame::{Birth, Draw, Frame, Places, Watch, may_be_odd, odd};
 use crate::device::place::Piece;
@@ -53,6 +53,7 @@ impl Addresses {
             Arg::Draw => self.own + self.layout.draw as Address,
             Arg::Round => u64::from(round),
             Arg::Int(v) => u64::from(*v as u32),
+            Arg::Table(at) => self.own + (self.layout.tables + WORD * at) as Address,
         }
     }
 
@@ -75,7 +76,7 @@ impl CudaFrame {
         scratch: Option<Arc<Piece>>,
         stored: Places<'_>,
     ) -> Result<CudaFrame, DeviceError> {
-        let program = Program::emit(&bound, gpu.precision)?;
+        let program = Program::grouped(&bound, gpu.precision)?;
         limits::check(&program)?;
         let layout = Layout::of(&bound, &program);
         let driver = gpu.driver().clone();
@@ -103,6 +104,8 @@ impl CudaFrame {
             }
         }
         let addresses = Addresses { own: own.address, work: shared + layout.work as Address, buffers, layout };
+        let words = program.tables.iter().flat_map(|a| addresses.word(a, 0).to_le_bytes());
+        own.upload(addresses.layout.tables, &words.collect::<Vec<u8>>())?;
         Ok(CudaFrame { bound, program, queue, recorded: false, addresses, given, made, _own: own, scratch, driver })
     }
 

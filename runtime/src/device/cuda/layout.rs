@@ -11,6 +11,8 @@ use uad_plan::{Bound, BufferPlace};
 pub const ALIGNED: usize = 256;
 /// Bytes of what draws depend on.
 pub const DRAW: usize = 12;
+/// Bytes of an address.
+pub const WORD: usize = 8;
 
 /// Where a buffer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Layout {
     pub given: (usize, usize),
     /// Outputs, which every call copies back: first byte and size.
     pub made: (usize, usize),
+    /// Tables of addresses, in the entry's own memory.
+    pub tables: usize,
     /// All bytes of the entry's own memory.
     pub own: usize,
     /// The workspace of launches, in memory for one call.
@@ -75,6 +79,7 @@ impl Layout {
         let first_made = own.take(0);
         let made = place(&mut own, |p| matches!(p, BufferPlace::Output(_))).max(first_made);
         let persistent = own.take(bound.persistent);
+        let tables = own.take(WORD * program.tables.len());
         let arena = scratch.take(bound.arena);
         let work = scratch.take(program.workspace);
         for (slot, p) in slots.iter_mut().zip(&bound.places) {
@@ -85,7 +90,8 @@ impl Layout {
             }
         }
         let made = (first_made, made - first_made);
-        Layout { slots, draw, given: (draw, given - draw), made, own: own.0, work, scratch: scratch.0.max(ALIGNED) }
+        let scratch = scratch.0.max(ALIGNED);
+        Layout { slots, draw, given: (draw, given - draw), made, tables, own: own.0, work, scratch }
     }
 }
 
@@ -106,9 +112,10 @@ mod tests {
         let plan = verify(text::parse(body).unwrap()).unwrap();
         for b in [1, 3, 100] {
             let bound = bind(&plan, "score", &BTreeMap::from([("b".to_owned(), b)])).unwrap();
-            let program = Program::emit(&bound, Default::default()).unwrap();
+            let program = Program::grouped(&bound, Default::default()).unwrap();
             let layout = Layout::of(&bound, &program);
-            let (mut own, mut scratch) = (vec![(layout.draw, DRAW)], vec![(layout.work, program.workspace)]);
+            let mut own = vec![(layout.draw, DRAW), (layout.tables, WORD * program.tables.len())];
+            let mut scratch = vec![(layout.work, program.workspace)];
             for (i, slot) in layout.slots.iter().enumerate() {
                 match slot {
                     Slot::Own(at) => own.push((*at, bound.buffer_bytes(i))),
