@@ -53,7 +53,7 @@ fn every_template_agrees_with_the_reference() {
 
 #[test]
 #[cfg_attr(not(cxx), ignore = "needs a C++ compiler, and Linux")]
-fn a_race_and_a_lost_thread_are_found() {
+fn a_race_a_lost_thread_and_a_wrong_index_are_found() {
     use uad_kernels::cuda::{Arg, Function, Launch, Named, Step};
     let case =
         Case::new("output %y f32[64] kernels { map [64] \"m\" { at { r0 = 1.0; yield r0 } write %y[i0] } }", 0.0);
@@ -75,7 +75,8 @@ fn a_race_and_a_lost_thread_are_found() {
     let lost = with("{ if (threadIdx.x > 40) return; __syncthreads(); y0[threadIdx.x] = 1; }");
     let apart = with("{ if (threadIdx.x > 40)\n __syncthreads();\n else\n __syncthreads();\n y0[threadIdx.x] = 1; }");
     let beyond = with("{ y0[threadIdx.x + 64] = 1; }");
-    let emulation = Emulation::new(cxx(), &[&race, &right, &lost, &apart, &beyond]).unwrap();
+    let outside = with("{ __shared__ float s[63]; s[threadIdx.x] = 1; y0[threadIdx.x] = s[0]; }");
+    let emulation = Emulation::new(cxx(), &[&race, &right, &lost, &apart, &beyond, &outside]).unwrap();
     let none = Tensors::new();
     let run = |p: &Program, order| emulation.run(p, &bound, &none, &none, DRAW, order, 1);
     let all = |p: &Program| ORDERS.map(|o| run(p, o).unwrap()["y"].to_bytes());
@@ -86,6 +87,7 @@ fn a_race_and_a_lost_thread_are_found() {
     assert!(run(&lost, ORDERS[0]).unwrap_err().contains("have left while"));
     assert!(run(&apart, ORDERS[0]).unwrap_err().contains("threads wait at lines"));
     assert!(run(&beyond, ORDERS[0]).unwrap_err().contains("outside of its memory"));
+    assert!(run(&outside, ORDERS[0]).unwrap_err().contains("index 63 is outside of its array"));
 }
 
 /// Plans whose text is kept, by what stands in them.

@@ -2,7 +2,8 @@
 //!
 //! In: programs of the CUDA back end, bound entries, values. Out: every output and every stored tensor after it, by name.
 //! Invariants: the text is the one that NVRTC takes; all functions of all programs are one translation unit, equal ones
-//! once; memory has poisoned margins that must stay as they are; where no C++ compiler is found, tests say "ignored".
+//! once; memory has poisoned margins that must stay as they are, and arrays are indexed inside their bounds; where no C++
+//! compiler is found, tests say "ignored".
 //! Imports: `uad-plan`, program.
 
 use std::collections::{BTreeMap, HashMap};
@@ -106,15 +107,21 @@ impl Emulation {
         let unique = format!("uad-emulation-{}-{}", std::process::id(), MADE.fetch_add(1, atomic::Ordering::Relaxed));
         let folder = std::env::temp_dir().join(unique);
         std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-        let (source, library) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
+        let [source, object, library] = ["kernels.cpp", "kernels.o", "kernels.so"].map(|name| folder.join(name));
         std::fs::write(&source, text).map_err(|e| e.to_string())?;
         let mut command = Command::new(compiler);
-        command.args(["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"]);
+        command.args(["-std=c++17", "-O1", "-w", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"]);
+        // The header says what happens then; a library of the compiler's is not needed.
+        command.arg("-fsanitize=bounds");
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("fma") {
             command.arg("-mfma");
         }
-        let out = command.arg(&source).arg("-o").arg(&library).output().map_err(|e| e.to_string())?;
+        let mut out = command.arg("-c").arg(&source).arg("-o").arg(&object).output().map_err(|e| e.to_string())?;
+        if out.status.success() {
+            let link = Command::new(compiler).arg("-shared").arg(&object).arg("-o").arg(&library).output();
+            out = link.map_err(|e| e.to_string())?;
+        }
         if !out.status.success() {
             let kept = std::env::temp_dir().join("uad-emulation-failed.cpp");
             let _ = std::fs::copy(&source, &kept);

@@ -3,8 +3,8 @@
 // In: the text of kernels, which is included after this. Out: `emulation_launch`. What always holds: every thread of a
 // block is a fiber; it runs until a barrier or a shuffle, where it waits for the others. Threads and blocks run in
 // order, in reversed order or shuffled, so that a race shows as a difference. Shared memory is NaN at a launch's start.
-// A thread that leaves while others wait for it, and threads that wait at different barriers, end the launch with a
-// message.
+// A thread that leaves while others wait for it, threads that wait at different barriers, and an index outside of an array
+// in shared memory or registers end the launch with a message.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -87,6 +87,17 @@ static void wait(State state, int line) {
   self->state = state;
   self->line = line;
   emulation_switch(&self->stack, scheduler);
+}
+
+// What the compiler calls before an index that is outside of its array (-fsanitize=bounds): the thread ends there.
+struct Place {
+  const char* file;
+  std::uint32_t line, column;
+};
+extern "C" void __ubsan_handle_out_of_bounds(const Place* place, std::uintptr_t index) {
+  std::snprintf(text, sizeof text, "index %lld is outside of its array at line %u", (long long)index, place->line);
+  wrong = text;
+  wait(Done, 0);
 }
 
 extern "C" void emulation_enter() {

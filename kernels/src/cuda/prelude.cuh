@@ -104,15 +104,44 @@ __device__ __forceinline__ float log_of(float x) {
   return x < INFINITE ? y : x;
 }
 
+//- TWO_OVER_PI large_angle
+// The bits of 2/pi.
+__device__ const unsigned TWO_OVER_PI[7] = {0x28be60dbu, 0x9391054au, 0x7f09d5f4u, 0x7d4d3770u, 0x36d8a566u, 0x4f10e410u, 0x7f9458eau};
+// A finite angle of more than 1, less the nearest multiple of pi/2, and which multiple: the product with 2/pi in whole
+// numbers, of which two bits stand before the point. In f64 it would take the stack, and far more instructions.
+__device__ __forceinline__ float large_angle(float x, int& quarters) {
+  const unsigned bits = (unsigned)__float_as_int(fabsf(x)), fraction = bits << 8 | 0x80000000u;
+  const int exponent = (int)(bits >> 23) - 126, word = exponent >> 5, by = exponent & 31;
+  const unsigned long long first = word == 0 ? 0 : TWO_OVER_PI[word - 1], second = TWO_OVER_PI[word];
+  const unsigned long long third = TWO_OVER_PI[word + 1], fourth = TWO_OVER_PI[word + 2];
+  const unsigned high = (unsigned)((first << 32 | second) << by >> 32), middle = (unsigned)((second << 32 | third) << by >> 32);
+  const unsigned low = (unsigned)((third << 32 | fourth) << by >> 32);
+  unsigned long long p = (unsigned long long)fraction * middle + ((unsigned long long)fraction * low >> 32);
+  p += (unsigned long long)(fraction * high) << 32;
+  // To the nearest multiple.
+  const long long rest = (long long)(p << 2) >> 2;
+  const int n = (int)(p >> 62) + (rest < 0 ? 1 : 0);
+  const float r = (float)rest * 3.4061216e-19f;
+  quarters = x < 0.0f ? -n : n;
+  return x < 0.0f ? -r : r;
+}
+
 //- circle
 // Sine (quarter 0) or cosine (quarter 1).
 __device__ __forceinline__ float circle(float x, int quarter) {
-  if (fabsf(x) > 8192.0f) return (float)(quarter == 0 ? sin((double)x) : cos((double)x));
-  const float n = rintf(x * 0.63661977f);
-  // pi/2 in parts whose products with n are exact.
-  float r = fmaf(-n, 1.5703125f, x);
-  r = fmaf(-n, 4.837513e-4f, r);
-  r = fmaf(-n, 7.54979e-8f, r);
+  float r;
+  int turned;
+  if (fabsf(x) > 8192.0f) {
+    if (fabsf(x) == INFINITE) return NOT_A_NUMBER;
+    r = large_angle(x, turned);
+  } else {
+    const float n = rintf(x * 0.63661977f);
+    // pi/2 in parts whose products with n are exact.
+    r = fmaf(-n, 1.5703125f, x);
+    r = fmaf(-n, 4.837513e-4f, r);
+    r = fmaf(-n, 7.54979e-8f, r);
+    turned = __float2int_rz(n);
+  }
   const float z = r * r;
   float s = -1.9515296e-4f;
   s = fmaf(s, z, 8.332161e-3f);
@@ -122,7 +151,7 @@ __device__ __forceinline__ float circle(float x, int quarter) {
   c = fmaf(c, z, -1.3887316e-3f);
   c = fmaf(c, z, 4.1666646e-2f);
   c = fmaf(c * z, z, fmaf(-0.5f, z, 1.0f));
-  const int q = __float2int_rz(n) + quarter;
+  const int q = turned + quarter;
   const float v = (q & 1) == 0 ? s : c;
   return __int_as_float(__float_as_int(v) ^ ((q & 2) << 30));
 }

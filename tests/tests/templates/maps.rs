@@ -203,6 +203,15 @@ fn reductions() -> Vec<Case> {
             }
         }
     }
+    // Angles of every size.
+    let mut case = Case::new(
+        r#"input %x f32[80] output %y f32[80] output %z f32[80] kernels { map [80] "angles" {
+        $0 = %x[i0] at { r0 = $0; r1 = sin r0; r2 = cos r0; yield r1 r2 } write %y[i0] write %z[i0] } }"#,
+        2e-7,
+    );
+    let x = (0..80).map(|i| 2.9f32.powi(i) * if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    case.inputs.insert("x".to_owned(), uad_plan::tensor::Tensor::f32(&[80], x).unwrap());
+    all.push(case);
     // NaN wins.
     for op in ["max", "min", "argmax", "argmin"] {
         let out = if op.starts_with("arg") { "i32" } else { "f32" };
