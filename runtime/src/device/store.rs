@@ -299,3 +299,73 @@ impl StoreExecutor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use uad_kernels::cpu::{Isa, Pool};
+    use uad_plan::{bind, text, verify};
+
+    const MOVES: &str = r#"uadp 1 plan "t" stored { state w f32[3] } entry step { stored %w f32[3] kernels {
+        map [3] "add" { $0 = %w[i0] at { r0 = $0; r1 = 1.0; r2 = add r0 r1; yield r2 } write %w[i0] } } }"#;
+
+    struct Zeros([u8; 12]);
+
+    impl StoredBytes for Zeros {
+        fn bytes(&self, _: &str) -> Option<&[u8]> {
+            Some(&self.0)
+        }
+    }
+
+    /// A frame whose device falls away in the middle of a call.
+    struct Lost(Box<dyn Frame>);
+
+    impl Frame for Lost {
+        fn bound(&self) -> &Bound {
+            self.0.bound()
+        }
+        fn memory(&self) -> usize {
+            self.0.memory()
+        }
+        fn scratch(&self) -> &Arc<Piece> {
+            self.0.scratch()
+        }
+        fn input_mut(&mut self, n: usize) -> Option<&mut [u8]> {
+            self.0.input_mut(n)
+        }
+        fn output(&self, n: usize) -> Option<&[u8]> {
+            self.0.output(n)
+        }
+        unsafe fn setup(&mut self, _: &dyn Fn()) -> Result<(), DeviceError> {
+            Ok(())
+        }
+        unsafe fn run(&mut self, draw: Draw) -> Result<(), DeviceError> {
+            // SAFETY: the caller's contract.
+            unsafe { self.0.run(draw)? };
+            Err(DeviceError::Lost("it fell away".to_owned()))
+        }
+        unsafe fn birth(&mut self, _: Draw) -> Result<Option<Birth>, DeviceError> {
+            Ok(None)
+        }
+        unsafe fn profile(&mut self) -> Vec<KernelTime> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn what_a_broken_run_left_is_not_given() {
+        let plan = verify(text::parse(MOVES).unwrap()).unwrap();
+        let bound = bind(&plan, "step", &BTreeMap::new()).unwrap();
+        let device = Device::Cpu { pool: Arc::new(Pool::new(1)), isa: Isa::detect() };
+        let changing = [("w".to_owned(), DType::F32, vec![3])];
+        let mut store = Store::new(changing, Arc::new(Zeros([0; 12])), &device).unwrap();
+        let mut executor = store.executor(bound).unwrap();
+        executor.run(&mut store, Draw::default()).unwrap();
+        assert_eq!(store.tensors().unwrap()[0].1.as_f32().unwrap(), [1.0; 3]);
+        let mut executor = StoreExecutor { frame: Box::new(Lost(executor.frame)), ..executor };
+        let lost = executor.run(&mut store, Draw::default()).unwrap_err();
+        assert!(matches!(lost, DeviceError::Lost(_)));
+        assert!(store.tensors().is_err() && store.changing().is_err() && store.bytes("w").is_err());
+    }
+}

@@ -57,3 +57,25 @@ impl Gpu {
         Ok(piece)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::emulated::Emulated;
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_are_there_once() {
+        let gpu = Gpu::new(Arc::new(Emulated::new("c++")), Precision::F32, None);
+        let (a, b) = (gpu.resident(&[1, 2, 3]).unwrap(), gpu.resident(&[1, 2, 3]).unwrap());
+        let other = gpu.resident(&[1, 2, 4]).unwrap();
+        assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &other));
+        // SAFETY: nobody writes them.
+        assert_eq!(unsafe { a.read() }.unwrap().as_ref(), [1, 2, 3]);
+        drop((a, b));
+        // Given back with its last user, and put there again for the next.
+        assert_eq!(gpu.resident.lock().unwrap().values().filter(|p| p.strong_count() > 0).count(), 1);
+        let again = gpu.resident(&[1, 2, 3]).unwrap();
+        // SAFETY: as above.
+        assert_eq!(unsafe { again.read() }.unwrap().as_ref(), [1, 2, 3]);
+    }
+}
