@@ -101,7 +101,8 @@ fn launches(bound: &Bound, precision: Precision, detector: &str) -> Done<String>
 }
 
 /// What names in CUDA text mean.
-const LEGEND: &str = "x0, x1, ... are read, y0, ... written, i0, ... coordinates on a kernel's axes.";
+const LEGEND: &str = "x0, x1, ... are read, y0, ... written. i0, i1, ... are coordinates on a kernel's axes; where a group of \
+     axes has one alone, it is the group's number: m, n, k, r, j, p.";
 
 /// The CUDA program of an entry.
 fn cuda(bound: &Bound, precision: Precision, detector: &str) -> Done<String> {
