@@ -307,7 +307,7 @@ mod tests {
     use uad_kernels::cpu::{Isa, Pool};
     use uad_plan::{bind, text, verify};
 
-    const MOVES: &str = r#"uadp 1 plan "t" stored { state w f32[3] } entry step { stored %w f32[3] kernels {
+    const MOVES: &str = r#"uadp 1 plan "t" stored { state w f32[3] } entry step() { stored %w f32[3] kernels {
         map [3] "add" { $0 = %w[i0] at { r0 = $0; r1 = 1.0; r2 = add r0 r1; yield r2 } write %w[i0] } } }"#;
 
     struct Zeros([u8; 12]);
