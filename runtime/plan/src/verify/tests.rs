@@ -56,7 +56,7 @@ fn dims_are_declared_and_no_axes() {
 
 #[test]
 fn samples_lie_along_the_first_axis() {
-    tiny("entry score(b) {", "entry score(b) { samples c", "its samples lie along `c`, which is no dim of it");
+    tiny("samples b", "samples c", "its samples lie along `c`, which is no dim of it");
     let one = |body: &str, message: &str| entry(&format!("samples b {body}"), message);
     one("input %x f32[n, b]", "`x` does not have its samples along its first axis alone");
     one("output %y f32[2*b]", "`y` does not have its samples along its first axis alone");
