@@ -60,7 +60,7 @@ fn samples_lie_along_the_first_axis() {
     let one = |body: &str, message: &str| entry(&format!("samples b {body}"), message);
     one("input %x f32[n, b]", "`x` does not have its samples along its first axis alone");
     one("output %y f32[2*b]", "`y` does not have its samples along its first axis alone");
-    let write = r#"map [] "w" { at { r0 = const f32 1; yield r0 } write %s[0] }"#;
+    let write = r#"map [] "w" { at { r0 = 1.0; yield r0 } write %s[0] }"#;
     let state = "state s f32[]";
     breaks(
         &format!(
