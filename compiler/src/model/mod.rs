@@ -77,6 +77,9 @@ pub(crate) enum EntryKind<'a> {
 /// Functions and blocks that were called: module and position of their names.
 pub(crate) type Called = FxHashSet<(usize, Span)>;
 
+/// Label and place of a scope, as texts that the graph has too.
+pub(crate) type Scoped = (Arc<str>, Arc<str>);
+
 /// What the analyses need beside the model.
 #[derive(Default)]
 pub(crate) struct Facts {
@@ -87,7 +90,7 @@ pub(crate) struct Facts {
     /// Where outputs of the score stand.
     pub outputs: Vec<(String, Place)>,
     /// Calls that stand in the user's files, by scope: label and place as text; with the expression that made an instance.
-    pub calls: FxHashMap<(Arc<str>, Arc<str>), (Place, Option<Place>)>,
+    pub calls: FxHashMap<Scoped, (Place, Option<Place>)>,
     /// Functions and blocks that were called: module and position of their names.
     pub called: Called,
     /// Statements of the root detector that no entry reached: name, place, kind.
