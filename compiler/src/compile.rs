@@ -8,7 +8,7 @@ use std::fmt;
 
 use uad_plan::{Dim, Plan, Stored, Verified};
 
-use crate::graph::{Graph, verify};
+use crate::graph::{Graph, samples, verify};
 use crate::lower::{LowerOptions, lower};
 use crate::pass::{PassOptions, optimise};
 
@@ -58,7 +58,9 @@ pub fn compile(
             let first = v.first().map_or(String::new(), ToString::to_string);
             fault(format!("the graph is wrong: {first}"))
         })?;
-        let entry = lower(&sound, LowerOptions { fuse: options.fuse }).map_err(|e| fault(format!("lowering: {e}")))?;
+        let mut entry =
+            lower(&sound, LowerOptions { fuse: options.fuse }).map_err(|e| fault(format!("lowering: {e}")))?;
+        entry.samples = samples::apart(graph).then(|| samples::BATCH.to_owned());
         plan.entries.push(entry);
     }
     let buffers = plan.entries.iter().flat_map(|e| &e.buffers).filter(|b| b.kind == uad_plan::BufferKind::Stored);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ndarray::{ArrayD, IxDyn};
 use uad_compiler::check::check;
 use uad_compiler::compile::{CompileOptions, compile};
 use uad_compiler::diag::Severity;
@@ -127,6 +128,31 @@ impl Learner {
         Ok(out)
     }
 
+    /// Calls on the reference, one after another; what is stored is not rounded to f32 between them. Out: outputs per call,
+    /// and all that is stored at the end. `self` is left as it was.
+    pub fn exact(&self, calls: &[(&str, &Tensors)]) -> Result<(Vec<Exact>, Exact), String> {
+        let mut kept: Exact =
+            self.stored.iter().map(|(n, t)| Ok((n.clone(), exact(t)?))).collect::<Result<_, String>>()?;
+        let mut all = Vec::new();
+        let mut bound: Option<(&str, Bound)> = None;
+        for (step, (entry, inputs)) in calls.iter().enumerate() {
+            if bound.as_ref().is_none_or(|(of, _)| of != entry) {
+                bound = Some((entry, self.bound(entry, inputs)?));
+            }
+            let Some((_, bound)) = &bound else { continue };
+            let given = bound.inputs.iter().filter_map(|p| Some((p.name.clone(), exact(inputs.get(&p.name)?).ok()?)));
+            let draw = interp::Draw { seed: self.seed, step: step as u64, first_sample: 0 };
+            let out = interp::run_f64(bound, &given.collect(), &mut kept, draw).map_err(|e| e.to_string())?;
+            for path in self.model.stages.iter().flat_map(|s| &s.replaces) {
+                if let Some(a) = out.get(path) {
+                    kept.insert(path.clone(), a.clone());
+                }
+            }
+            all.push(out);
+        }
+        Ok((all, kept))
+    }
+
     /// Calls on the CPU, one after another, with inputs of equal shapes.
     pub fn computed(&mut self, entry: &str, calls: &[Tensors], threads: usize) -> Result<Vec<Tensors>, String> {
         let first = calls.first().ok_or("no call")?;
@@ -153,6 +179,13 @@ impl Learner {
         }
         Ok(all)
     }
+}
+
+/// Arrays in f64 by name.
+pub type Exact = BTreeMap<String, ArrayD<f64>>;
+
+fn exact(t: &Tensor) -> Result<ArrayD<f64>, String> {
+    ArrayD::from_shape_vec(IxDyn(t.shape()), t.iter().collect()).map_err(|e| e.to_string())
 }
 
 /// The reserved inputs of a step.

@@ -83,7 +83,7 @@ fn sample(op: ScalarOp, argument: usize, dtype: DType) -> Vec<f64> {
 /// A graph of one operation on inputs `0`, `1`, ….
 fn single(op: ScalarOp, dtypes: &[DType]) -> Graph {
     let mut graph = Graph { name: op.name().into(), ..Graph::default() };
-    let root = Scope { parent: None, label: "row".into(), place: String::new(), instance: true, kernel: None };
+    let root = Scope { parent: None, label: "row".into(), place: "".into(), instance: true, kernel: None };
     let scope = graph.scope(root);
     let shape = vec![Dim::int(17), Dim::int(POINTS as i64 / 17)];
     let args: Vec<_> = dtypes

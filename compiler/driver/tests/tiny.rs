@@ -104,6 +104,23 @@ fn variants_learn() {
     }
 }
 
+/// HetNet draws its noise from the features of all normal pictures; its score does not look at them.
+#[test]
+fn states_of_learning_alone_leave_with_it() {
+    let scratch = Scratch::new("bank");
+    let (data, bundle) = (data().display().to_string(), scratch.path("t.uadx").display().to_string());
+    let spec = root().join("specs/tiny.uad").display().to_string();
+    let of = |detector: &str, state: &str| {
+        let made = uadc(&["train", &spec, "--detector", detector, "--data", &data, "--epochs", "1", "-o", &bundle]);
+        assert_eq!(made.code, 0, "{made:?}");
+        let bytes = std::fs::read(&bundle).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        String::from_utf8_lossy(&bytes[8..8 + header]).contains(&format!("{state}\":{{\"dtype"))
+    };
+    assert!(!of("tiny_hetnet", "bank.0"));
+    assert!(of("tiny_patchcore", "bank"));
+}
+
 /// The detector looks at a normal picture of the class beside each: the bundle has one per class, or the user names one.
 #[test]
 fn second_pictures() {

@@ -64,7 +64,8 @@ fn free_later(made: impl Send + 'static) {
 fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -> (Option<Model>, Vec<Diagnostic>) {
     let mut done = model::on_deep_stacks(detectors.len(), |n| {
         let (model, found, facts) = analysed(program, choice, detectors[n]);
-        (model, found, facts.called)
+        // The memory of the others is used again by those after them.
+        (model.filter(|_| n == 0), found, facts.called)
     })
     .into_iter()
     .map(|d| {

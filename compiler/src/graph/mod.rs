@@ -16,6 +16,8 @@ pub mod verify;
 
 use std::fmt;
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 use uad_plan::{DType, Dim, Require};
 
@@ -75,9 +77,9 @@ pub struct Scope {
     /// The enclosing scope; `None` for the detector itself.
     pub parent: Option<ScopeId>,
     /// Instance or function name: `attend`, `softmax`, `encode.2`.
-    pub label: String,
+    pub label: Arc<str>,
     /// Where it was called: `uniad.uad:21`.
-    pub place: String,
+    pub place: Arc<str>,
     /// Is it a block's instance (a cluster in drawings), or a function call?
     pub instance: bool,
     /// `@kernel("…")` of the function: permission to replace the whole scope.
@@ -144,7 +146,7 @@ impl Graph {
         while let Some(s) = at {
             let scope = &self.scopes[s.0 as usize];
             if scope.instance && scope.parent.is_some() {
-                labels.push(scope.label.as_str());
+                labels.push(&*scope.label);
             }
             at = scope.parent;
         }
@@ -158,7 +160,7 @@ impl Graph {
         let mut at = self.scopes.get(scope.0 as usize);
         // A parent has a smaller id; the bound holds for tables that nobody has verified.
         while let Some(s) = at.filter(|s| s.parent.is_some() && labels.len() < self.scopes.len()) {
-            labels.push(s.label.as_str());
+            labels.push(&*s.label);
             at = s.parent.and_then(|p| self.scopes.get(p.0 as usize));
         }
         labels.reverse();

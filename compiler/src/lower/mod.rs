@@ -96,7 +96,8 @@ pub fn lower(graph: &Verified<&Graph>, options: LowerOptions) -> Result<Entry<Di
     }
     let (mut setup, mut buffers) = (setup, memory.buffers);
     merge::drop_unused(&mut buffers, &mut setup, &mut kernels);
-    Ok(Entry { name: graph.name.clone(), dims: graph.dims.clone(), buffers, setup, kernels, requires })
+    let (name, dims) = (graph.name.clone(), graph.dims.clone());
+    Ok(Entry { name, dims, samples: None, buffers, setup, kernels, requires })
 }
 
 /// The buffers of an entry, shared by the bodies of its loops.
@@ -373,7 +374,7 @@ impl<'a> Lowering<'a> {
         let Some(s) = self.graph.scopes.get(scope.0 as usize) else { return String::new() };
         let path = self.graph.path(scope);
         let path = match (path.is_empty(), s.instance) {
-            (true, _) => s.label.clone(),
+            (true, _) => s.label.to_string(),
             (false, true) => path,
             (false, false) => format!("{path}.{}", s.label),
         };

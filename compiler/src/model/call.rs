@@ -4,6 +4,7 @@
 //! bind left to right; a block's hyper-parameters are bound before its inputs. Imports: values, types.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use uad_grammar::ast::{Arg as ArgAst, Expr, ExprKind, Function, Name, Param, Type, TypeKind};
 
@@ -623,12 +624,12 @@ impl<'a> Ev<'a> {
         let args = spread_record(&decl.args, args);
         self.bind_args(&decl.name, &decl.args, args, &frame, place)?;
         let home = i.home.as_ref().map_or("", |h| h.path.as_str());
-        let label =
-            owner.path.strip_prefix(home).map_or(owner.path.as_str(), |p| p.trim_start_matches('.')).to_string();
+        let label: Arc<str> =
+            owner.path.strip_prefix(home).map_or(owner.path.as_str(), |p| p.trim_start_matches('.')).into();
         let at = self.where_is(place);
         self.remember(&label, &at, place, Some(i.site));
         self.facts.called.insert((i.module, decl.name.span));
-        let scope = self.enter_at(&label, at, true, attribute(decl, "kernel").map(str::to_string));
+        let scope = self.enter_at(label, at, true, attribute(decl, "kernel").map(str::to_string));
         let turn = std::mem::take(&mut self.turn);
         let training = self.training;
         self.training = self.trains(&owner.path);

@@ -3,6 +3,8 @@
 //! In: operations and tensors. Out: tensors. Invariants: a loop's body is a graph of its own, and what it reads from
 //! around it becomes an input of the body; the number of nodes is bounded. Imports: values, graph.
 
+use std::sync::Arc;
+
 use uad_plan::{DType, Dim, Relation, Require, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
@@ -15,6 +17,8 @@ use super::value::{Bad, R, Tensor, Value};
 
 /// Most nodes of one elaboration.
 pub(crate) const MOST_NODES: usize = 1_000_000;
+/// Nodes that an entry has room for before it grows.
+const ROOM: usize = 1 << 14;
 
 /// A graph under construction: level 0 is the entry, the others are bodies of loops.
 pub(crate) struct Level<'a> {
@@ -47,15 +51,17 @@ impl<'a> Ev<'a> {
             _ => {
                 let root = Scope {
                     parent: None,
-                    label: self.name.clone(),
-                    place: String::new(),
+                    label: self.name.as_str().into(),
+                    place: "".into(),
                     instance: true,
                     kernel: None,
                 };
                 (vec![root], ScopeId(0))
             }
         };
-        let graph = Graph { name: name.to_string(), scopes, ..Graph::default() };
+        // What is not used of it is never touched; growing would copy all nodes again and again.
+        let nodes = Vec::with_capacity(if body { 0 } else { ROOM });
+        let graph = Graph { name: name.to_string(), scopes, nodes, ..Graph::default() };
         Level {
             graph,
             id: self.serial,
@@ -234,16 +240,22 @@ impl<'a> Ev<'a> {
 
     /// Enters a scope; give the result to [`Ev::leave`].
     pub(crate) fn enter(&mut self, label: &str, place: Place, instance: bool, kernel: Option<String>) -> ScopeId {
-        let at = self.where_is(place);
-        self.remember(label, &at, place, None);
+        let (label, at) = (label.into(), self.where_is(place));
+        self.remember(&label, &at, place, None);
         self.enter_at(label, at, instance, kernel)
     }
 
     /// [`Ev::enter`] where the call is remembered already.
-    pub(crate) fn enter_at(&mut self, label: &str, at: String, instance: bool, kernel: Option<String>) -> ScopeId {
+    pub(crate) fn enter_at(
+        &mut self,
+        label: Arc<str>,
+        at: Arc<str>,
+        instance: bool,
+        kernel: Option<String>,
+    ) -> ScopeId {
         let l = self.top();
         let old = l.scope;
-        let scope = Scope { parent: Some(old), label: label.to_string(), place: at, instance, kernel };
+        let scope = Scope { parent: Some(old), label, place: at, instance, kernel };
         l.scope = l.graph.scope(scope);
         old
     }

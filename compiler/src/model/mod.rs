@@ -43,6 +43,8 @@ mod value;
 mod view;
 mod watch;
 
+use std::sync::Arc;
+
 use uad_grammar::ast::{ItemKind, Span, StmtKind};
 
 use crate::diag::{Diagnostic, Place, Severity};
@@ -85,7 +87,7 @@ pub(crate) struct Facts {
     /// Where outputs of the score stand.
     pub outputs: Vec<(String, Place)>,
     /// Calls that stand in the user's files, by scope: label and place as text; with the expression that made an instance.
-    pub calls: FxHashMap<(String, String), (Place, Option<Place>)>,
+    pub calls: FxHashMap<(Arc<str>, Arc<str>), (Place, Option<Place>)>,
     /// Functions and blocks that were called: module and position of their names.
     pub called: Called,
     /// Statements of the root detector that no entry reached: name, place, kind.

@@ -237,7 +237,7 @@ impl<'a> Ev<'a> {
         while let Some(s) = at {
             let scope = &l.graph.scopes[s.0 as usize];
             if scope.parent.is_some() {
-                labels.push(scope.label.clone());
+                labels.push(scope.label.to_string());
             }
             at = scope.parent;
         }

@@ -219,9 +219,15 @@ impl<'a> Ev<'a> {
     pub(super) fn start_from_common(&mut self, root: &Part<'a>) {
         let (Some(common), Some((frame, owner))) = (self.common.clone(), root.open.borrow().clone()) else { return };
         let level = &mut self.levels[0];
-        let name = std::mem::take(&mut level.graph.name);
         level.id = common.level;
-        level.graph = Graph { name, ..common.graph.clone() };
+        let Graph { name: _, dims, nodes, scopes, outputs, writes, named, requires } = &common.graph;
+        level.graph.nodes.extend_from_slice(nodes);
+        level.graph.dims.clone_from(dims);
+        level.graph.scopes.clone_from(scopes);
+        level.graph.outputs.clone_from(outputs);
+        level.graph.writes.clone_from(writes);
+        level.graph.named.clone_from(named);
+        level.graph.requires.clone_from(requires);
         level.places.clone_from(&common.places);
         for (n, node) in level.graph.nodes.iter().enumerate() {
             if let Op::Input(p) | Op::Weight(p) | Op::State(p) = &node.op {

@@ -3,6 +3,8 @@
 //! In: diagnostics of the evaluator. Out: the same, with the call that leads into the library in front, and without those
 //! that only follow from another. Invariants: one message per code and place. Imports: diagnostics, modules, sources.
 
+use std::sync::Arc;
+
 use uad_grammar::ast::{Expr, ExprKind, Function, Param, Span, TypeKind};
 
 use crate::diag::nearest::{did_you_mean, nearest};
@@ -106,13 +108,13 @@ impl<'a> Ev<'a> {
     }
 
     /// `uniad.uad:21`.
-    pub(crate) fn where_is(&self, place: Place) -> String {
+    pub(crate) fn where_is(&self, place: Place) -> Arc<str> {
         match self.lines.get(place.file) {
             Some(l) => {
                 let line = l.starts.partition_point(|s| *s <= place.span.start);
-                [l.name, ":", &line.max(1).to_string()].concat()
+                [l.name, ":", &line.max(1).to_string()].concat().into()
             }
-            None => String::new(),
+            None => "".into(),
         }
     }
 
@@ -128,10 +130,10 @@ impl<'a> Ev<'a> {
     }
 
     /// Remembers a call, to lead from a scope of the graph back to the text.
-    pub(crate) fn remember(&mut self, label: &str, at: &str, place: Place, made: Option<Place>) {
+    pub(crate) fn remember(&mut self, label: &Arc<str>, at: &Arc<str>, place: Place, made: Option<Place>) {
         if !self.of_library(place.file) && place.span.end > place.span.start {
             let made = made.filter(|m| !self.of_library(m.file));
-            self.facts.calls.entry((label.to_string(), at.to_string())).or_insert((place, made));
+            self.facts.calls.entry((label.clone(), at.clone())).or_insert((place, made));
         }
     }
 

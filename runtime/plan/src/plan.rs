@@ -53,6 +53,9 @@ pub struct Entry<D> {
     pub name: String,
     /// Open dims, in order; a binding gives each a value.
     pub dims: Vec<String>,
+    /// The dim along which samples do not depend on each other: what an entry makes of them together is what it makes of them
+    /// part by part. The first axis of every input and output that has it.
+    pub samples: Option<String>,
     /// All buffers; [`BufferId`] is the position.
     pub buffers: Vec<Buffer<D>>,
     /// Runs once after weights are loaded: depends on constants and on weights and states that the entry does not

@@ -160,6 +160,7 @@ impl Dice {
             Entry {
                 name: d.name(n),
                 dims: vec!["b".into(), "n".into()],
+                samples: (d.below(3) == 0).then(|| d.pick(&["b", "n"]).to_owned()),
                 setup: d.some(2, |d| d.kernel(k, 0)),
                 kernels: d.some(3, |d| d.kernel(k, 0)),
                 requires: d.some(2, |d| Require {

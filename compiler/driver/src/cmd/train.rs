@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use uad_compiler::graph::Op;
 use uad_compiler::model::StageInfo;
 use uad_kernels::cpu::Pool;
-use uad_plan::{Dim, Plan, Verified};
+use uad_plan::{Dim, Plan, StoredKind, Verified};
 use uad_runtime::bundle::{Bundle, v1};
 use uad_runtime::data::kind::Kind;
 use uad_runtime::data::load::{Samples, Source, Take, check};
@@ -382,7 +382,16 @@ fn finish(subject: &Subject, args: &Train, job: &Job, mut values: Tensors, done:
         stages: done.iter().map(trained).collect(),
         producer: format!("uadc {}", env!("CARGO_PKG_VERSION")),
     });
-    values.retain(|path, _| subject.compiled.model.stored.iter().any(|s| s.path == *path && s.stage.is_none()));
+    let model = &subject.compiled.model;
+    let left = |stage: &&StageInfo| !card.stages.iter().any(|c| c.name == stage.name && c.done);
+    let wanted = |path: &String| {
+        plan.stored.iter().any(|s| s.path == *path) || model.stages.iter().filter(left).any(|s| s.reads.contains(path))
+    };
+    // Weights may be another detector's first values; states that were for learning alone are done with.
+    values.retain(|path, _| {
+        let of = model.stored.iter().find(|s| s.path == *path && s.stage.is_none());
+        of.is_some_and(|s| s.kind == StoredKind::Weight || wanted(path))
+    });
     let mut content = build::packed(&subject.compiled, (plan.to_string(), plan), values, card)?;
     peers::keep(&mut content, set, job.seed, &job.broken)?;
     content.write(output).map_err(|e| {

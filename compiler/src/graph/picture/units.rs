@@ -216,14 +216,14 @@ impl<'g> Collapse<'g> {
             let (s, scope) = (rest[n], &graph.scopes[rest[n].0 as usize]);
             let (label, times, member) = match self.runs.get(&s) {
                 Some(r) => r.clone(),
-                None => (scope.label.clone(), 1, 0),
+                None => (scope.label.to_string(), 1, 0),
             };
             unit = self.unit(unit, format!("block {label}"), Kind::Block, &label);
             let stems = self.stems.len();
             let stem = scope.label.split('.').next().unwrap_or_default().to_owned();
             self.units[unit].colour = *self.stems.entry(stem).or_insert(stems);
             self.units[unit].times = times;
-            self.units[unit].place = scope.place.clone();
+            self.units[unit].place = scope.place.to_string();
             members.push((unit, member));
             rest = &rest[n + 1..];
             level += 1;
@@ -239,7 +239,7 @@ impl<'g> Collapse<'g> {
                 let nth = siblings.filter(|o| o.label == scope.label && o.place == scope.place).count();
                 let key = format!("call {} {} {nth}", scope.label, scope.place);
                 let unit = self.unit(unit, key, Kind::Function, &scope.label);
-                self.units[unit].place = scope.place.clone();
+                self.units[unit].place = scope.place.to_string();
                 Home { unit, members, bare: false }
             }
             None => Home { unit, members, bare: true },
@@ -251,7 +251,7 @@ impl<'g> Collapse<'g> {
 pub fn collapse(graph: &Graph, depth: usize) -> Units {
     let root = Unit {
         kind: Kind::Root,
-        label: match graph.scopes.first().filter(|s| s.label != graph.name) {
+        label: match graph.scopes.first().filter(|s| *s.label != *graph.name) {
             Some(s) => format!("{} · {}", s.label, graph.name),
             None => graph.name.clone(),
         },

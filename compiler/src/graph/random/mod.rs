@@ -76,7 +76,7 @@ struct Maker {
 pub fn random(seed: u64, size: usize) -> Graph {
     let graph = Graph { name: format!("random_{seed}"), dims: vec!["b".into()], ..Graph::default() };
     let mut m = Maker { graph, facts: Vec::new(), random: Random(seed), scope: ScopeId(0), names: 0 };
-    m.graph.scope(Scope { parent: None, label: "random".into(), place: String::new(), instance: true, kernel: None });
+    m.graph.scope(Scope { parent: None, label: "random".into(), place: "".into(), instance: true, kernel: None });
     for _ in 0..2 {
         m.leaf(DType::F32, None);
     }
@@ -248,7 +248,7 @@ impl Maker {
     /// A new scope, inside one that exists.
     fn enter(&mut self) {
         let parent = Some(ScopeId(self.random.below(self.graph.scopes.len()) as u32));
-        let label = self.name("part");
+        let label = self.name("part").into();
         let instance = self.random.once_in(2);
         self.scope = self.graph.scope(Scope { parent, label, place: "random.uad:1".into(), instance, kernel: None });
     }

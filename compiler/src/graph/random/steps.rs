@@ -451,13 +451,8 @@ impl Maker {
         let captured = self.partner(x)?;
         let ty = self.graph.ty(x).clone();
         let mut body = Graph::default();
-        let root = |label: &str| Scope {
-            parent: None,
-            label: label.into(),
-            place: String::new(),
-            instance: false,
-            kernel: None,
-        };
+        let root =
+            |label: &str| Scope { parent: None, label: label.into(), place: "".into(), instance: false, kernel: None };
         let s: ScopeId = body.scope(root("round"));
         let scalar = TensorType::new(DType::I32, vec![]);
         let carry = body.add(Op::Input("0".into()), &[], ty.clone(), s).ok()?;

@@ -347,7 +347,7 @@ impl<'a> Parser<'a> {
         let place = if self.keyword("at") { self.string()? } else { String::new() };
         let instance = self.keyword("instance");
         let kernel = if self.keyword("kernel") { Some(self.string()?) } else { None };
-        graph.scopes.push(Scope { parent, label, place, instance, kernel });
+        graph.scopes.push(Scope { parent, label: label.into(), place: place.into(), instance, kernel });
         Ok(())
     }
 
@@ -358,8 +358,8 @@ impl<'a> Parser<'a> {
             return self.fail(format!("the next node is %{}", graph.nodes.len()));
         }
         if graph.scopes.is_empty() {
-            let label = graph.name.clone();
-            graph.scopes.push(Scope { parent: None, label, place: String::new(), instance: true, kernel: None });
+            let label = graph.name.as_str().into();
+            graph.scopes.push(Scope { parent: None, label, place: "".into(), instance: true, kernel: None });
         }
         self.sign("=")?;
         let name = self.word()?;

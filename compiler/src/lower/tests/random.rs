@@ -19,7 +19,7 @@ const MOST: i64 = 600;
 impl Maker {
     fn new(seed: u64) -> Maker {
         let mut g = Graph { name: "score".into(), dims: vec!["b".into()], ..Graph::default() };
-        g.scope(Scope { parent: None, label: "random".into(), place: String::new(), instance: true, kernel: None });
+        g.scope(Scope { parent: None, label: "random".into(), place: "".into(), instance: true, kernel: None });
         Maker { g, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678 }
     }
 

@@ -80,6 +80,7 @@ impl Fold<'_> {
         Ok(Entry {
             name: e.name.clone(),
             dims: e.dims.clone(),
+            samples: e.samples.clone(),
             buffers,
             setup: Vec::new(),
             kernels: Vec::new(),

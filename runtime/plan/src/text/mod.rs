@@ -11,6 +11,7 @@
 //!   weight linear.w f32[4, 3]
 //! }
 //! entry score(b) {
+//!   samples b
 //!   require b <= 64 "batches are small (tiny.uad:3)"
 //!   input %x f32[b, 3]
 //!   stored %linear.w f32[4, 3]
@@ -30,7 +31,7 @@
 //! }
 //! ```
 //!
-//! `$n` is a read operand, `iN` the coordinate on axis N, `rN` a value in a hole. A guarded operand is written
+//! `samples b` says that the samples along `b` do not depend on each other. `$n` is a read operand, `iN` the coordinate on axis N, `rN` a value in a hole. A guarded operand is written
 //! `$0 = %x[i0 - 1] if 0 <= i0 - 1 < 8 else 0`; an operand reached through an index `%x[clamp($1, 50)*256 + i1]`,
 //! which is element `min(max($1, 0), 49)*256 + i1`. `0*3` in a constant is three zeros; a number in an f32 constant is
 //! the nearest f32 unless a `d` follows. Comments go from `//` to the end of the line.

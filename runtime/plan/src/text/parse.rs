@@ -98,6 +98,7 @@ impl Parser<'_> {
         self.need("{")?;
         while !self.eat("}") {
             match self.word("a part of an entry")? {
+                "samples" if e.samples.is_none() => e.samples = Some(self.word("a dim")?.to_owned()),
                 "require" => e.requires.push(self.require()?),
                 "setup" => self.kernels(&mut e.setup, 0)?,
                 "kernels" => self.kernels(&mut e.kernels, 0)?,

@@ -34,6 +34,9 @@ impl<D: Extent> Display for Plan<D> {
 impl<D: Extent> Display for Entry<D> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "entry {}({}) {{", Name(&self.name), self.dims.join(", "))?;
+        if let Some(dim) = &self.samples {
+            writeln!(f, "  samples {dim}")?;
+        }
         for r in &self.requires {
             writeln!(f, "  require {} {} {} {}", r.left, r.relation.symbol(), r.right, Quoted(&r.why))?;
         }

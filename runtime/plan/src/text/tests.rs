@@ -12,6 +12,7 @@ stored {
   state "odd name" i32[]
 }
 entry score(b) {
+  samples b
   require b <= 64 "batches are small (tiny.uad:3)"
   input %x f32[b, 3]
   stored %linear.w f32[4, 3]

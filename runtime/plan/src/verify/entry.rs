@@ -24,6 +24,19 @@ pub(super) fn check(plan: &Plan<Dim>, entry: &Entry<Dim>, findings: &mut Finding
         findings.check(is_dim_name(d), || format!("`{d}` cannot name a dim"));
         findings.check(declared.insert(d.clone()), || format!("two dims `{d}`"));
     }
+    if let Some(dim) = &entry.samples {
+        findings.check(declared.contains(dim), || format!("its samples lie along `{dim}`, which is no dim of it"));
+        let of = |d: &Dim| d.names().contains(dim);
+        for b in entry.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Input | BufferKind::Output)) {
+            let first = b.shape.first().is_some_and(|d| d.as_name() == Some(dim));
+            let apart = !b.shape.iter().skip(usize::from(first)).any(of);
+            findings.check(apart, || format!("`{}` does not have its samples along its first axis alone", b.name));
+        }
+        let mut changes = false;
+        let stored = |id: BufferId| entry.buffers.get(id.0 as usize).is_some_and(|b| b.kind == BufferKind::Stored);
+        each_write(&entry.kernels, 0, &mut |id| changes |= stored(id));
+        findings.check(!changes, || "its samples are apart, but it changes what is stored".into());
+    }
     let mut names = BTreeSet::new();
     for b in &entry.buffers {
         findings.check(names.insert(&b.name), || format!("two buffers `{}`", b.name));

@@ -55,6 +55,22 @@ fn dims_are_declared_and_no_axes() {
 }
 
 #[test]
+fn samples_lie_along_the_first_axis() {
+    tiny("entry score(b) {", "entry score(b) { samples c", "its samples lie along `c`, which is no dim of it");
+    let one = |body: &str, message: &str| entry(&format!("samples b {body}"), message);
+    one("input %x f32[n, b]", "`x` does not have its samples along its first axis alone");
+    one("output %y f32[2*b]", "`y` does not have its samples along its first axis alone");
+    let write = r#"map [] "w" { at { r0 = const f32 1; yield r0 } write %s[0] }"#;
+    let state = "state s f32[]";
+    breaks(
+        &format!(
+            "uadp 1 plan \"t\" stored {{ {state} }} entry e(b) {{ samples b stored %s f32[] kernels {{ {write} }} }}"
+        ),
+        "its samples are apart, but it changes what is stored",
+    );
+}
+
+#[test]
 fn buffers_have_a_layout() {
     tiny("strides [1, b]", "strides [1, 4]", "`t` is not dense");
     tiny("input %x f32[b, 3]", "input %x f32[b, 3] strides [1, b]", "`x` is not row-major");
