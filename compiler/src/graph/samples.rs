@@ -33,30 +33,34 @@ pub enum State {
 /// The dim that counts the samples of a batch.
 pub const BATCH: &str = "b";
 
+fn counts_samples(d: &Dim) -> bool {
+    d.names().iter().any(|n| n == BATCH)
+}
+
 /// Is what an entry makes of a batch what it makes of its samples one by one? Where that cannot be followed it is not.
 pub fn apart(g: &Graph) -> bool {
-    let has = |d: &Dim| d.names().iter().any(|n| n == BATCH);
     if !g.dims.iter().any(|d| d == BATCH) || !g.writes.is_empty() || numbered(g) {
         return false;
     }
     let (states, mixed) = samples(g);
     let out = |id: &NodeId| match &states[id.0 as usize] {
-        State::Free => !g.ty(*id).shape.iter().any(has),
+        State::Free => !g.ty(*id).shape.iter().any(counts_samples),
         s => *s == along(0),
     };
-    let input = |n: &Node| !matches!(n.op, Op::Input(_)) || !n.ty.shape.iter().skip(1).any(has);
+    let input = |n: &Node| !matches!(n.op, Op::Input(_)) || !n.ty.shape.iter().skip(1).any(counts_samples);
     mixed.is_none() && g.outputs.iter().all(|(_, id)| out(id)) && g.nodes.iter().all(input)
 }
 
 /// Does an operation go over the samples, count them, or depend on their numbers?
 fn numbered(g: &Graph) -> bool {
-    let has = |d: &Dim| d.names().iter().any(|n| n == BATCH);
     g.nodes.iter().any(|n| {
-        let over = |arg: usize, axis: usize| n.args.get(arg).and_then(|a| g.ty(*a).shape.get(axis)).is_some_and(has);
+        let over = |arg: usize, axis: usize| {
+            n.args.get(arg).and_then(|a| g.ty(*a).shape.get(axis)).is_some_and(counts_samples)
+        };
         let changed = || (0..n.ty.shape.len()).any(|k| over(0, k) && n.ty.shape[k] != g.ty(n.args[0]).shape[k]);
         match &n.op {
-            Op::Size(d) => has(d),
-            Op::Iota { .. } | Op::Literal(_) => n.ty.shape.iter().any(has),
+            Op::Size(d) => counts_samples(d),
+            Op::Iota { .. } | Op::Literal(_) => n.ty.shape.iter().any(counts_samples),
             Op::Draw { .. } => true,
             Op::Reduce { axes, .. } => axes.iter().any(|a| over(0, *a)),
             Op::Dot { contract, .. } => contract.iter().any(|(a, b)| over(0, *a) || over(1, *b)),
@@ -64,8 +68,8 @@ fn numbered(g: &Graph) -> bool {
             Op::Pad { .. } => changed(),
             Op::Window { axis, .. } | Op::Concat { axis } => (0..n.args.len()).any(|k| over(k, *axis)),
             Op::Gather { axis, .. } | Op::ScatterAdd { axis, .. } => over(0, *axis),
-            Op::ArgSort { .. } | Op::Scan(_) => n.ty.shape.last().is_some_and(has),
-            Op::Loop { count, body, .. } => has(count) || numbered(body),
+            Op::ArgSort { .. } | Op::Scan(_) => n.ty.shape.last().is_some_and(counts_samples),
+            Op::Loop { count, body, .. } => counts_samples(count) || numbered(body),
             _ => false,
         }
     })

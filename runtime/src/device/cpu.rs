@@ -71,8 +71,18 @@ impl CpuFrame {
         let program = Program::compile(part, isa)?;
         let own = |m: &[Memory]| m.iter().map(Memory::len).sum::<usize>();
         let bytes = own(&inputs) + own(&outputs) + part.arena + part.persistent;
-        let _persistent = persistent;
-        Ok(CpuFrame { bound, program, pool, inputs, outputs, scratch, _persistent, pointers, moving, bytes })
+        Ok(CpuFrame {
+            bound,
+            program,
+            pool,
+            inputs,
+            outputs,
+            scratch,
+            _persistent: persistent,
+            pointers,
+            moving,
+            bytes,
+        })
     }
 
     /// How many parts a call has.

@@ -175,8 +175,7 @@ impl Subject {
 
     /// Stages that have not run.
     fn left(&self) -> Vec<&StageInfo> {
-        let done = |s: &&StageInfo| self.card.stages.iter().any(|c| c.name == s.name && c.done);
-        self.compiled.model.stages.iter().filter(|s| !done(s)).collect()
+        left(&self.compiled, &self.card)
     }
 
     /// What must be the same for a run to be resumed.
@@ -192,6 +191,12 @@ impl Subject {
             ("uadc's version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ])
     }
+}
+
+/// Stages that have not run, by a card.
+fn left<'c>(compiled: &'c Compiled, card: &v1::Card) -> Vec<&'c StageInfo> {
+    let done = |s: &&StageInfo| card.stages.iter().any(|c| c.name == s.name && c.done);
+    compiled.model.stages.iter().filter(|s| !done(s)).collect()
 }
 
 /// The loop's description of a stage.
@@ -383,10 +388,9 @@ fn finish(subject: &Subject, args: &Train, job: &Job, mut values: Tensors, done:
         producer: format!("uadc {}", env!("CARGO_PKG_VERSION")),
     });
     let model = &subject.compiled.model;
-    let left = |stage: &&StageInfo| !card.stages.iter().any(|c| c.name == stage.name && c.done);
-    let wanted = |path: &String| {
-        plan.stored.iter().any(|s| s.path == *path) || model.stages.iter().filter(left).any(|s| s.reads.contains(path))
-    };
+    let left = left(&subject.compiled, &card);
+    let wanted =
+        |path: &String| plan.stored.iter().any(|s| s.path == *path) || left.iter().any(|s| s.reads.contains(path));
     // Weights may be another detector's first values; states that were for learning alone are done with.
     values.retain(|path, _| {
         let of = model.stored.iter().find(|s| s.path == *path && s.stage.is_none());

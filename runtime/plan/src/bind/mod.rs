@@ -176,7 +176,7 @@ impl std::error::Error for BindError {}
 const MOST_BYTES: u128 = 1 << 40;
 
 /// Scratch that a slice of a batch stays below, unless one sample needs more. What a kernel leaves is then still in the second or third
-/// cache when the next one reads it: whole batches of 8 take up to 1.4 times as long per sample.
+/// cache when the next one reads it: whole batches of 8 take up to 1.7 times as long per sample.
 const SLICE: usize = 4 << 20;
 
 /// Binds an entry of a plan.
