@@ -61,6 +61,7 @@ texts! {
     "surfaces"
     "tiny"
     "uniad"
+    "whitened"
 }
 
 /// Weights that come with the compiler: the name of the map that reads them, and a bundle as a recipe of `specs` made it.

@@ -1,4 +1,4 @@
-//! Values for weights and states: from foreign files through names files, the rest from their initialisers.
+//! Values for weights and states: from bundles, from foreign files through names files, the rest from their initialisers.
 //!
 //! In: a checked model, files of tensors, names files. Out: tensors by path. Invariants: every stored tensor has a value of its
 //! shape afterwards; a missing, extra or misshapen tensor is named; what a file gives is not drawn.
@@ -12,7 +12,9 @@ use uad_compiler::diag::nearest::did_you_mean;
 use uad_compiler::library::{NAMES, WEIGHTS};
 use uad_compiler::model::StoredInfo;
 use uad_compiler::names::{Names, cover};
+use uad_plan::plan::StoredKind;
 use uad_plan::tensor::{Tensor, elements};
+use uad_runtime::bundle::Bundle;
 use uad_runtime::device::executor::Draw;
 use uad_runtime::device::memory::fits;
 use uad_runtime::tensors::TensorFile;
@@ -59,8 +61,11 @@ fn several(errors: &[String]) -> String {
 
 /// One `--weights FILE[:MAP]`.
 pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
-    let (file, map) = split(argument);
-    let file = TensorFile::open(&file).map_err(Failure::input)?;
+    let (path, map) = split(argument);
+    if map.is_none() && path.extension().is_some_and(|e| e == "uadx") {
+        return from_bundle(into, compiled, &Bundle::open(&path).map_err(Failure::input)?);
+    }
+    let file = TensorFile::open(&path).map_err(Failure::input)?;
     if let Some(map) = map {
         if let Some((name, text)) = NAMES.iter().find(|n| n.0 == map) {
             return by_block(into, compiled, &parse_names(name, text)?, &file, |_| true);
@@ -105,6 +110,53 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
     }
     Err(Failure::input(format!("{path} does not fit\n  {}", refusals.join("\n  ")))
         .help("another map may be given after a colon: --weights FILE:MAP"))
+}
+
+/// Tensors of a bundle have here the paths they have there, so that a variant goes on from what another has learned. Each weight
+/// must be there; a state that is not is left to the stage that makes it, and what has no place here stays behind.
+fn from_bundle(into: &mut Tensors, compiled: &Compiled, bundle: &Bundle) -> Done {
+    let held = bundle.all_stored();
+    let mut errors = Vec::new();
+    for s in compiled.model.stored.iter().filter(|s| s.stage.is_none()) {
+        let Some(value) = held.get(&s.path) else {
+            if s.kind == StoredKind::Weight {
+                let near =
+                    did_you_mean(&s.path, held.keys().map(String::as_str)).map_or(String::new(), |n| format!("; {n}"));
+                errors.push(format!("the bundle has no `{}`{near}", s.path));
+            }
+            continue;
+        };
+        // Open dims, of states that a stage makes, take the sizes they have there.
+        let fits = s.ty.shape.len() == value.shape().len()
+            && s.ty
+                .shape
+                .iter()
+                .zip(value.shape())
+                .all(|(d, n)| d.as_int().is_none_or(|d| usize::try_from(d) == Ok(*n)));
+        if fits && s.ty.dtype == value.dtype() {
+            into.insert(s.path.clone(), value.clone());
+        } else {
+            let here: Vec<String> = s.ty.shape.iter().map(ToString::to_string).collect();
+            errors.push(format!(
+                "`{}` is {}[{}] here, and {}{:?} in the bundle",
+                s.path,
+                s.ty.dtype,
+                here.join(", "),
+                value.dtype(),
+                value.shape()
+            ));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::input(format!(
+        "{} does not fit `{}`\n  {}",
+        bundle.path().display(),
+        compiled.model.name,
+        several(&errors)
+    ))
+    .help("the names file of --weights FILE:MAP says what a tensor without a source is to be"))
 }
 
 /// Weights of the library, for frozen blocks that no file has filled.

@@ -129,6 +129,21 @@ fn beats_are_learned_and_others_found() {
     assert!(table.starts_with("time (s),score lead 0,score lead 1\n0,"), "{}", &table[..60]);
 }
 
+/// A detector around another: its stages by the names they have there, what it computes on its way, groups by the paths inside.
+#[test]
+fn what_is_missed_is_measured() {
+    let s = scratch("whitened");
+    let base = "leads: 2,  recorded: 288,  length: 280,  segment: 14,  local: 4,  d: 32,  heads: 2,  layers: 2,";
+    let rest = "inner.train.epochs: 30,  inner.train.batch: 8";
+    s.file("w.uad", &format!("use specs.whitened.whitened_ecg\n\ndetector w = whitened_ecg {{\n  {base}\n  {rest}\n}}\n"));
+    let ran = s.uadc(&["train", "w.uad", "--data", "d", "-o", "w.uadx"]);
+    assert!(ran.code == 0 && ran.err.contains("stage inner.train (1 of 3)"), "{ran:?}");
+    let ran = s.uadc(&["eval", "w.uadx", "--data", "d", "--json", "w.json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told = figures(&s, "w.json");
+    assert!(told["classes"][0]["image"]["auroc"].as_f64().unwrap() > 0.9, "{}", told["classes"][0]);
+}
+
 #[test]
 fn records_that_do_not_fit_are_named() {
     let s = scratch("unfit");

@@ -91,7 +91,7 @@ macro_rules! methods {
 methods! {
     tiny_uniad tiny_pradot tiny_hetnet tiny_onenip tiny_pbas tiny_ascent tiny_glass tiny_fader tiny_padim tiny_patchcore
     tiny_stfpm tiny_rd4ad tiny_simplenet tiny_draem tiny_efficientad tiny_dinomaly
-    tiny_refined
+    tiny_refined tiny_whitened
 }
 
 #[test]

@@ -205,3 +205,27 @@ fn numbers_that_are_none_have_a_place() {
     assert!(ran.err.contains("a value that is no number is made in tiny, first seen in `loss`"), "{ran:?}");
     assert!(!s.path("a.uadx").exists());
 }
+
+#[test]
+fn a_variant_goes_on_from_a_bundle() {
+    let s = tiny("train-on");
+    assert_eq!(train(&s, &["-o", "a.uadx"]).code, 0);
+    let more = SPEC.replace(
+        "  score {\n",
+        "  state most: f32\n  stage judge { most <- max(all(far)) }\n\n  score {\n    part = max(far, axis: [1, 2]) / most\n",
+    );
+    s.file("more.uad", &more);
+    let words = ["train", "more.uad", "--weights", "a.uadx", "--data", "data", "--validation", "0.25", "-o", "b.uadx"];
+    let ran = s.uadc(&words);
+    assert!(ran.code == 0 && ran.err.contains("stage judge") && !ran.err.contains("stage train"), "{ran:?}");
+    let [a, b] = ["a.uadx", "b.uadx"].map(|f| Bundle::open(&s.path(f)).unwrap().all_stored());
+    assert!(a.iter().all(|(path, value)| b[path] == *value) && b["most"].as_f32().unwrap()[0] > 0.0);
+    // What does not fit is named.
+    let refused = |change: (&str, &str), why: &str| {
+        s.file("other.uad", &SPEC.replace(change.0, change.1));
+        let ran = s.uadc(&["build", "other.uad", "--weights", "a.uadx", "-o", "c.uadx"]);
+        assert!(ran.code == 1 && ran.err.contains(why) && !s.path("c.uadx").exists(), "{why}: {ran:?}");
+    };
+    refused(("conv(6)", "conv(7)"), "`first.w` is f32[7, 3, 3, 3] here, and f32[6, 3, 3, 3] in the bundle");
+    refused(("as last", "as end"), "the bundle has no `end.w`");
+}

@@ -39,6 +39,7 @@ fn wrong_sets() {
         "trian.epochs=3",
         "train.epochs=-3",
         "head.train.epochs=3",
+        "inner.head.train.epochs=3",
         "encoder=resnet18(taps: [9])",
     ] {
         let run = scratch.uadc(&["check", "small.uad", "--set", "size=64", "--set", set]);

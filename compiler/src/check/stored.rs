@@ -10,7 +10,7 @@ use uad_plan::StoredKind;
 use crate::diag::Diagnostic;
 use crate::diag::nearest::nearest;
 use crate::hash::FxHashSet;
-use crate::model::{Model, StoredInfo, pattern_matches};
+use crate::model::{Model, StoredInfo, pattern_matches, seen_from};
 
 /// A weight that no stage trains, or two groups train.
 pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
@@ -32,7 +32,7 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
             for (k, g) in m.groups.iter().enumerate() {
                 for (p, place) in g.over.iter().zip(&g.places) {
                     if p != "rest"
-                        && pattern_matches(p, &w.path)
+                        && pattern_matches(p, seen_from(s.home(), &w.path))
                         && hits.last().is_none_or(|h: &(usize, &String, _)| h.0 != k)
                     {
                         hits.push((k, p, *place));
@@ -56,10 +56,13 @@ pub(crate) fn trained(model: &Model, out: &mut Vec<Diagnostic>) {
         }
         for g in &m.groups {
             for (p, place) in g.over.iter().zip(&g.places) {
-                let any = model.stored.iter().any(|t| t.kind == StoredKind::Weight && pattern_matches(p, &t.path));
+                let hit =
+                    |t: &StoredInfo| t.kind == StoredKind::Weight && pattern_matches(p, seen_from(s.home(), &t.path));
+                let any = model.stored.iter().any(hit);
                 if p != "rest" && !any {
                     let mut known: Vec<&str> = model.instances.iter().map(String::as_str).collect();
                     known.extend(model.stored.iter().map(|t| t.path.as_str()));
+                    known.iter_mut().for_each(|k| *k = seen_from(s.home(), k));
                     let mut d =
                         Diagnostic::new("E0101", format!("no weight has the path `{p}`"), *place, "matches nothing");
                     d.help = nearest(p, known).map(|n| format!("did you mean `{n}`?"));

@@ -16,6 +16,8 @@ use crate::diag::{Diagnostic, Place};
 use crate::graph::{Op, ScopeId, TensorType};
 use crate::hash::FxHashMap;
 
+use super::settings::of_inner_stage;
+use super::stage::{pattern_may_reach, seen_from};
 use super::types::Use;
 use super::value::{Bad, Env, FieldValue, Frame, Func, Kind, Outputs, Owner, Part, R, Slot, Tensor, Thunk, Value};
 use super::{EntryKind, Ev};
@@ -98,7 +100,7 @@ impl<'a> Ev<'a> {
         };
         match &modules[m].ast.items[n].kind {
             ItemKind::Detector { name, body } => {
-                self.check_fields(&name.text, body, &fields)?;
+                self.check_fields(&name.text, body, &fields, home.is_none())?;
                 Ok(Rc::new(Part {
                     name: &name.text,
                     module: m,
@@ -144,7 +146,13 @@ impl<'a> Ev<'a> {
         }
     }
 
-    fn check_fields(&mut self, name: &str, body: &'a [Stmt], fields: &[(&'a str, Place, FieldValue<'a>)]) -> R<()> {
+    fn check_fields(
+        &mut self,
+        name: &str,
+        body: &'a [Stmt],
+        fields: &[(&'a str, Place, FieldValue<'a>)],
+        outermost: bool,
+    ) -> R<()> {
         let mut known: Vec<&str> = Vec::new();
         let mut stages: Vec<String> = Vec::new();
         for s in body {
@@ -157,7 +165,8 @@ impl<'a> Ev<'a> {
         }
         let mut bad = false;
         for (f, place, _) in fields {
-            if known.contains(f) {
+            // What is inside the outermost is known when all of it has been evaluated.
+            if known.contains(f) || outermost && of_inner_stage(f) {
                 continue;
             }
             if let Some((stage, setting)) = f.rsplit_once('.') {
@@ -498,6 +507,18 @@ impl<'a> Ev<'a> {
                         ));
                         continue;
                     }
+                    // A plan's inputs, outputs and stored tensors have their names in common.
+                    let kept = |s: &&Stmt| {
+                        matches!(s.kind, StmtKind::Weight(..) | StmtKind::State(..) | StmtKind::Input { .. })
+                    };
+                    let first = part.body.iter().filter(kept).flat_map(declared).find(|n| n.text == name.text);
+                    if let Some(first) = first {
+                        let (here, first) = (self.at(part.module, name.span), self.at(part.module, first.span));
+                        let text = format!("`{}` is declared twice", name.text);
+                        let d = Diagnostic::new("E0104", text, here, "an output here");
+                        self.err(d.label(first, "first here").help("outputs have names of their own"));
+                        continue;
+                    }
                     let v = self.eval(value, &frame).unwrap_or(Value::Poison);
                     frame.set(&name.text, v.clone());
                     outputs.push((&name.text, v, at));
@@ -554,8 +575,9 @@ impl<'a> Ev<'a> {
         if self.frozen > 0 {
             return false;
         }
-        let EntryKind::Stage { trains: Some(patterns), .. } = &self.entry else { return false };
-        path.is_empty() || patterns.iter().any(|p| super::stage::pattern_may_reach(p, path))
+        let EntryKind::Stage { home, trains: Some(patterns) } = &self.entry else { return false };
+        let path = seen_from(home, path);
+        path.is_empty() || path == home || patterns.iter().any(|p| pattern_may_reach(p, path))
     }
 
     /// `all(x)`: x of every sample of the pass.

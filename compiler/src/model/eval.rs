@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use uad_grammar::ast::{Arg as ArgAst, BinaryOp, Body, Expr, ExprKind, Name, Pattern};
+use uad_grammar::ast::{Arg as ArgAst, BinaryOp, Body, Expr, ExprKind, Name, Pattern, Stmt, StmtKind};
 use uad_plan::{DType, ScalarOp};
 
 use crate::diag::nearest::did_you_mean;
@@ -21,6 +21,12 @@ const DEEPEST: usize = 1200;
 const MOST_STEPS: usize = 4_000_000;
 /// Longest list.
 pub(crate) const LONGEST_LIST: i64 = 100_000;
+
+/// Names of a detector's body that one around it may read: what it computes, and what it was made with.
+fn readable(body: &[Stmt]) -> impl Iterator<Item = &str> {
+    let open = |s: &&Stmt| matches!(s.kind, StmtKind::Let { .. } | StmtKind::Param(..) | StmtKind::Input { .. });
+    body.iter().filter(open).flat_map(super::detector::declared).map(|n| n.text.as_str())
+}
 
 impl<'a> Ev<'a> {
     /// The value of an expression.
@@ -471,7 +477,12 @@ impl<'a> Ev<'a> {
                         if let Some(o) = outputs.iter().find(|o| o.0 == field.text) {
                             return if matches!(o.1, Value::Poison) { Err(Bad) } else { Ok(o.1.clone()) };
                         }
-                        outputs.iter().map(|o| o.0.to_string()).collect()
+                        let inside = p.open.borrow().clone();
+                        if let Some((inside, _)) = inside.filter(|_| readable(p.body).any(|n| n == field.text)) {
+                            return self.name(&field.text, &inside, place);
+                        }
+                        let outputs = outputs.iter().map(|o| o.0.to_string());
+                        outputs.chain(readable(p.body).map(str::to_string)).collect()
                     }
                     None => Vec::new(),
                 }

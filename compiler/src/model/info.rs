@@ -230,6 +230,11 @@ pub struct Keep {
 }
 
 impl StageInfo {
+    /// The path of the detector whose stage it is; that of the outermost is empty.
+    pub fn home(&self) -> &str {
+        self.name.rsplit_once('.').map_or("", |n| n.0)
+    }
+
     /// Settings with defaults: rules go over the data once, a loss a hundred times, in batches of 8.
     pub fn settings(&self) -> Settings {
         let get = |name: &str| self.settings.iter().find(|s| s.0 == name).map(|s| &s.1);

@@ -56,7 +56,7 @@ pub(crate) use program::Program;
 pub(crate) use stacks::on_deep_stacks;
 
 pub use info::*;
-pub use stage::pattern_matches;
+pub use stage::{pattern_matches, seen_from};
 pub use synth::{Filler, SEEN, SYNTH, SynthInfo};
 
 use emit::Level;
@@ -68,6 +68,8 @@ use value::{Env, Tensor, Value};
 pub(crate) enum EntryKind<'a> {
     Score,
     Stage {
+        /// The detector whose stage it is.
+        home: String,
         /// Patterns of what it trains, if it minimises.
         trains: Option<Vec<&'a str>>,
     },
@@ -145,6 +147,8 @@ pub(crate) struct Ev<'a> {
     carried: Vec<(Env<'a>, String)>,
     /// Where the user's variant sets parameters and slots.
     chosen: Vec<Place>,
+    /// Settings that the outermost gives stages of the detectors inside.
+    inner: Vec<settings::Set<'a>>,
     collected: Vec<(String, Tensor<'a>, Place)>,
     /// Weights that this entry uses without `frozen`.
     thawed: FxHashSet<String>,
@@ -393,6 +397,7 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         unreached: FxHashSet::default(),
         carried: Vec::new(),
         chosen: Vec::new(),
+        inner: Vec::new(),
         collected: Vec::new(),
         thawed: FxHashSet::default(),
         averages: Vec::new(),

@@ -10,6 +10,7 @@ use uad_grammar::ast::{Expr, ExprKind};
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
 
+use super::set::Setting;
 use super::train::Functions;
 use super::value::{Bad, Env, FieldValue, Frame, Kind, Part, R, Value};
 use super::{Ev, RuleInfo, StageInfo, Static};
@@ -30,6 +31,11 @@ const SETTINGS: [&str; 12] = [
     "rematerialise",
 ];
 
+/// Does a field name a setting of a stage of a detector inside: has it two dots?
+pub(crate) fn of_inner_stage(field: &str) -> bool {
+    field.matches('.').count() > 1
+}
+
 /// A setting with its value.
 pub(crate) struct Set<'a> {
     /// `epochs`.
@@ -46,17 +52,23 @@ impl<'a> Ev<'a> {
         self.modules.len().saturating_sub(1)
     }
 
-    /// What `--set` gives the outermost detector: parameters, slots, and settings of its own stages.
+    /// What `--set` gives the outermost detector.
     pub(crate) fn outermost_fields(&self) -> Vec<(&'a str, Place, FieldValue<'a>)> {
         let module = self.command_line();
-        let own = self.set.iter().filter(|s| s.name.text.matches('.').count() < 2);
-        own.map(|s| (s.name.text.as_str(), self.at(module, s.name.span), FieldValue::Written(&s.value, module)))
-            .collect()
+        let field = |s: &'a Setting| {
+            (s.name.text.as_str(), self.at(module, s.name.span), FieldValue::Written(&s.value, module))
+        };
+        self.set.iter().map(field).collect()
+    }
+
+    /// Settings of stages of the detectors inside, from the fields of the outermost: `inner.train.epochs`.
+    pub(crate) fn inner_of(fields: &[(&'a str, Place, FieldValue<'a>)]) -> Vec<Set<'a>> {
+        let inner = fields.iter().filter(|f| of_inner_stage(f.0));
+        inner.map(|(name, place, value)| Set { name, place: *place, value: value.clone() }).collect()
     }
 
     /// What is set from outside for a stage of the detector at a path, once each.
     pub(crate) fn set_outside(&self, part: &Rc<Part<'a>>, path: &str, stage: &str) -> Vec<Set<'a>> {
-        let module = self.command_line();
         let mut all: Vec<Set<'a>> = Vec::new();
         let mut add = |name, place, value| {
             if !all.iter().any(|g| g.name == name) {
@@ -64,10 +76,10 @@ impl<'a> Ev<'a> {
             }
         };
         if !path.is_empty() {
-            for s in self.set {
-                let inner = s.name.text.strip_prefix(path).and_then(|t| t.strip_prefix('.')?.strip_prefix(stage));
+            for s in &self.inner {
+                let inner = s.name.strip_prefix(path).and_then(|t| t.strip_prefix('.')?.strip_prefix(stage));
                 if let Some(name) = inner.and_then(|t| t.strip_prefix('.')) {
-                    add(name, self.at(module, s.name.span), FieldValue::Written(&s.value, module));
+                    add(name, s.place, s.value.clone());
                 }
             }
         }
@@ -92,23 +104,19 @@ impl<'a> Ev<'a> {
         Err(Bad)
     }
 
-    /// Says which `--set inner.train.epochs` names no stage, once all are known.
+    /// Says which `inner.train.epochs` names no stage, once all are known.
     pub(crate) fn inner_settings(&mut self) {
         if self.errors > 0 {
             return;
         }
-        let module = self.command_line();
-        for s in self.set {
-            let Some((stage, name)) = s.name.text.rsplit_once('.').filter(|(stage, _)| stage.contains('.')) else {
-                continue;
-            };
-            let place = self.at(module, s.name.span);
+        for Set { name, place, .. } in std::mem::take(&mut self.inner) {
+            let Some((stage, setting)) = name.rsplit_once('.') else { continue };
             if self.stages.iter().any(|i| i.name == stage) {
-                let _ = self.is_setting(&format!("{stage}."), name, place);
+                let _ = self.is_setting(&format!("{stage}."), setting, place);
             } else {
                 let names: Vec<String> = self.stages.iter().map(|s| s.name.clone()).collect();
-                let name = self.name.clone();
-                self.no_stage(&name, stage, &names, place);
+                let detector = self.name.clone();
+                self.no_stage(&detector, stage, &names, place);
             }
         }
     }

@@ -50,6 +50,12 @@ pub fn pattern_matches(pattern: &str, path: &str) -> bool {
     go(&p, &s)
 }
 
+/// A path as the body of the detector at `home` says it: what is inside by the name that it has there, what that detector was given
+/// by the name that its owner has for it.
+pub fn seen_from<'p>(home: &str, path: &'p str) -> &'p str {
+    path.strip_prefix(home).and_then(|p| p.strip_prefix('.')).filter(|_| !home.is_empty()).unwrap_or(path)
+}
+
 /// `*` stands for any run of characters of one segment.
 fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -98,6 +104,7 @@ impl<'a> Ev<'a> {
         self.entry = entry;
         self.frozen = 0;
         let part = self.outermost()?;
+        self.inner = Self::inner_of(&part.fields);
         self.chosen = part.fields.iter().map(|f| f.1).filter(|p| !self.of_library(p.file)).collect();
         let owner = Owner::at(String::new(), None, None);
         self.open_part(&part, owner)?;
@@ -301,7 +308,7 @@ impl<'a> Ev<'a> {
         path: &str,
         trains: Option<Vec<&'a str>>,
     ) -> Option<(Rc<Part<'a>>, Env<'a>)> {
-        let root = self.begin(entry, EntryKind::Stage { trains }).ok()?;
+        let root = self.begin(entry, EntryKind::Stage { home: path.to_string(), trains }).ok()?;
         let part = self.part_at(&root, path)?;
         let (env, owner) = part.open.borrow().clone()?;
         let frame = Frame::new(Some(env), part.module, Kind::Entry, Some(owner));

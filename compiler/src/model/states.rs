@@ -107,7 +107,7 @@ impl<'a> Ev<'a> {
             let rule = |p: &StagePart| matches!(p, StagePart::Stmt(s) if writes(s));
             let Some(end) = parts.iter().position(rule) else { continue };
             let frame = Frame::new(Some(env.clone()), part.module, Kind::Entry, env.owner.clone());
-            let entry = std::mem::replace(&mut self.entry, EntryKind::Stage { trains: None });
+            let entry = std::mem::replace(&mut self.entry, EntryKind::Stage { home: String::new(), trains: None });
             let (collected, requires) = (self.collected.len(), self.levels[0].graph.requires.len());
             let mut r = Err(Bad);
             for p in &parts[..=end] {

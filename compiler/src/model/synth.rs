@@ -75,7 +75,7 @@ type Results<'a> = &'a [(Option<Name>, Type)];
 impl<'a> Ev<'a> {
     /// Elaborates the synthesiser of a slot, or of the first slot that has one.
     pub(crate) fn synth_entry(&mut self, wanted: Option<&str>) -> Option<SynthInfo> {
-        let root = self.begin(SYNTH, EntryKind::Stage { trains: None }).ok()?;
+        let root = self.begin(SYNTH, EntryKind::Stage { home: String::new(), trains: None }).ok()?;
         let (env, _) = root.open.borrow().clone()?;
         let at = self.detector_place(&root);
         let found = root.body.iter().find_map(|s| match &s.kind {

@@ -14,7 +14,7 @@ use crate::grad::{NoGradient, Why, gradients, segment};
 use crate::graph::{Graph, NodeId, Op, TensorType};
 use crate::hash::FxHashMap;
 
-use super::stage::pattern_matches;
+use super::stage::{pattern_matches, seen_from};
 use super::value::{Arg, Bad, FnValue, Func, Instance, Kind, Owner, R, Tensor, Value};
 use super::{Depth, Ev, GroupInfo, Minimise, StageInfo, Static};
 
@@ -72,7 +72,8 @@ impl<'a> Ev<'a> {
             if !self.thawed.contains(&path) {
                 continue;
             }
-            let has = |g: &GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, &path));
+            let seen = seen_from(info.home(), &path);
+            let has = |g: &GroupInfo| g.over.is_empty() || g.over.iter().any(|p| pattern_matches(p, seen));
             if let Some(k) = groups.iter().position(has) {
                 groups[k].weights.push(path.clone());
                 trained.push((path, node, k));

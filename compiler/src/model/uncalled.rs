@@ -42,7 +42,7 @@ impl<'a> Ev<'a> {
         self.levels = vec![level];
         let init = self.level("init", false);
         self.init = vec![init];
-        self.entry = EntryKind::Stage { trains: Some(vec!["**"]) };
+        self.entry = EntryKind::Stage { home: String::new(), trains: Some(vec!["**"]) };
         self.training = true;
         (self.stopped, self.scratch) = (false, true);
         self.turn.clear();
