@@ -113,13 +113,21 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
 }
 
 /// Tensors of a bundle have here the paths they have there, so that a variant goes on from what another has learned. Each weight
-/// must be there; a state that is not is left to the stage that makes it, and what has no place here stays behind.
+/// must be there, unless a stage here learns it and nothing that this stage learns is there; a state that is not is left to the
+/// stage that makes it, and what has no place here stays behind.
 fn from_bundle(into: &mut Tensors, compiled: &Compiled, bundle: &Bundle) -> Done {
     let held = bundle.all_stored();
     let mut errors = Vec::new();
+    let new: BTreeSet<&String> = compiled
+        .model
+        .stages
+        .iter()
+        .filter(|s| !s.writes.iter().any(|p| held.contains_key(p)))
+        .flat_map(|s| &s.writes)
+        .collect();
     for s in compiled.model.stored.iter().filter(|s| s.stage.is_none()) {
         let Some(value) = held.get(&s.path) else {
-            if s.kind == StoredKind::Weight {
+            if s.kind == StoredKind::Weight && !new.contains(&s.path) {
                 let near =
                     did_you_mean(&s.path, held.keys().map(String::as_str)).map_or(String::new(), |n| format!("; {n}"));
                 errors.push(format!("the bundle has no `{}`{near}", s.path));

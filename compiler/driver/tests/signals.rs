@@ -135,7 +135,10 @@ fn what_is_missed_is_measured() {
     let s = scratch("whitened");
     let base = "leads: 2,  recorded: 288,  length: 280,  segment: 14,  local: 4,  d: 32,  heads: 2,  layers: 2,";
     let rest = "inner.train.epochs: 30,  inner.train.batch: 8";
-    s.file("w.uad", &format!("use specs.whitened.whitened_ecg\n\ndetector w = whitened_ecg {{\n  {base}\n  {rest}\n}}\n"));
+    s.file(
+        "w.uad",
+        &format!("use specs.whitened.whitened_ecg\n\ndetector w = whitened_ecg {{\n  {base}\n  {rest}\n}}\n"),
+    );
     let ran = s.uadc(&["train", "w.uad", "--data", "d", "-o", "w.uadx"]);
     assert!(ran.code == 0 && ran.err.contains("stage inner.train (1 of 3)"), "{ran:?}");
     let ran = s.uadc(&["eval", "w.uadx", "--data", "d", "--json", "w.json"]);
