@@ -10,7 +10,7 @@ use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
-use crate::graph::Op;
+use crate::graph::{Op, Shape};
 
 use super::Ev;
 use super::number::as_f64;
@@ -39,7 +39,7 @@ impl<'a> Ev<'a> {
                 let shape = self.shape_items(items, env);
                 let args = self.arguments(args, env);
                 let (shape, like) = shape?;
-                self.shaped(name, shape, like, args?, place).map(Some)
+                self.shaped(name, shape.into(), like, args?, place).map(Some)
             }
             ExprKind::Name(n) => {
                 // A value of this name that cannot be called does not hide a function: `pad(x, …)` beside a `pad: int`.
@@ -247,7 +247,7 @@ impl<'a> Ev<'a> {
             return self.first_values(name, args, place);
         }
         if super::prelude::shaped(name).is_some() {
-            return self.shaped(name, Vec::new(), None, args, place);
+            return self.shaped(name, Shape::SCALAR, None, args, place);
         }
         // `max(a, b)` of two numbers.
         if matches!(name, "max" | "min")

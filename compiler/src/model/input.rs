@@ -9,7 +9,7 @@ use uad_plan::{DType, Dim};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Op, TensorType};
+use crate::graph::{Op, Shape, TensorType};
 
 use super::types::{Head, Use};
 use super::value::{Arg, Bad, Env, Frame, Func, Kind, R, Tensor, Value};
@@ -250,7 +250,7 @@ impl<'a> Ev<'a> {
                 let env = Frame::new(None, module, Kind::Fn, None);
                 let (t, u, labels) = self.declared_type(ty, &env, module, true)?;
                 // The source's own names must not meet those of the detector.
-                let shape =
+                let shape: Shape =
                     t.shape.iter().map(|d| d.as_name().map_or(d.clone(), |n| Dim::name(&format!("{n}'")))).collect();
                 let leaf = self.add(Op::Input("sample".into()), &[], TensorType::new(t.dtype, shape), place)?;
                 Value::Tensor(Tensor { unit: u, labels: Some(labels.into()), ..leaf })
@@ -441,7 +441,7 @@ fn leaf_type(name: &str, sample: &TensorType, declared: &TensorType) -> TensorTy
             None => d.clone(),
         }
     };
-    let shape = batch.iter().cloned().chain(sample.shape.iter().enumerate().map(dim)).collect();
+    let shape: Shape = batch.iter().cloned().chain(sample.shape.iter().enumerate().map(dim)).collect();
     TensorType::new(sample.dtype, shape)
 }
 

@@ -459,29 +459,28 @@ impl<'a> Ev<'a> {
         let mut facts = std::mem::take(&mut self.facts);
         let mut entries = std::mem::take(&mut self.graphs);
         entries.extend(score);
-        let mut reads: FxHashSet<String> = FxHashSet::default();
-        let mut fed: FxHashSet<String> = FxHashSet::default();
+        let mut stored = std::mem::take(&mut self.stored);
+        let mut stages = std::mem::take(&mut self.stages);
+        let mut inputs = std::mem::take(&mut self.inputs);
+        let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
+        let (mut reads, mut fed) = (FxHashSet::default(), FxHashSet::default());
         for g in &entries {
             leaves(g, &mut reads, &mut fed);
-            reads.extend(g.writes.iter().map(|w| w.0.clone()));
+            reads.extend(g.writes.iter().map(|w| w.0.as_str()));
         }
-        reads.extend(self.stages.iter().flat_map(|s| s.replaces.iter().cloned()));
-        let mut stored = std::mem::take(&mut self.stored);
-        stored.retain(|s| reads.contains(&s.path));
-        let mut stages = std::mem::take(&mut self.stages);
+        reads.extend(stages.iter().flat_map(|s| s.replaces.iter().map(String::as_str)));
+        stored.retain(|s| reads.contains(s.path.as_str()));
+        inputs.retain(|i| fed.contains(i.name.as_str()));
+        init.writes.retain(|w| reads.contains(w.0.as_str()));
         for s in &mut stages {
-            let mut r: FxHashSet<String> = FxHashSet::default();
+            let mut r = FxHashSet::default();
             for g in entries.iter().filter(|g| g.name == s.name || Some(&g.name) == s.finish.as_ref()) {
                 leaves(g, &mut r, &mut FxHashSet::default());
             }
-            s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
+            s.reads = stored.iter().map(|t| &t.path).filter(|p| r.contains(p.as_str())).cloned().collect();
         }
-        let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
-        init.writes.retain(|w| reads.contains(&w.0));
         prune(&mut init);
         entries.insert(0, init);
-        let mut inputs = std::mem::take(&mut self.inputs);
-        inputs.retain(|i| fed.contains(&i.name));
         let mut instances: Vec<String> = Vec::new();
         let mut known: FxHashSet<&str> = FxHashSet::default();
         for s in &stored {
@@ -526,14 +525,14 @@ impl<'a> Ev<'a> {
 }
 
 /// Weights, states and inputs that a graph reads; bodies of loops read through captures only.
-fn leaves(g: &Graph, stored: &mut FxHashSet<String>, inputs: &mut FxHashSet<String>) {
+fn leaves<'g>(g: &'g Graph, stored: &mut FxHashSet<&'g str>, inputs: &mut FxHashSet<&'g str>) {
     for n in &g.nodes {
         match &n.op {
             Op::Weight(p) | Op::State(p) => {
-                stored.insert(p.clone());
+                stored.insert(p);
             }
             Op::Input(p) => {
-                inputs.insert(p.clone());
+                inputs.insert(p);
             }
             _ => {}
         }

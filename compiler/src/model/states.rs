@@ -10,7 +10,7 @@ use uad_grammar::ast::{DimItem, Expr, ExprKind, IndexItem, Param, StagePart, Stm
 use uad_plan::{Dim, StoredKind};
 
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Op, TensorType};
+use crate::graph::{Op, Shape, TensorType};
 
 use super::value::{Bad, Env, Frame, Kind, Owner, R, Tensor, Value};
 use super::{EntryKind, Ev};
@@ -230,7 +230,7 @@ impl<'a> Ev<'a> {
         }
         // Extents that the state knows are demanded of what only a binding knows.
         let known = |(a, b): (&Dim, &Dim)| if b.as_int().is_some() { b.clone() } else { a.clone() };
-        let shape = ty.shape.iter().zip(&want.shape).map(known).collect();
+        let shape: Shape = ty.shape.iter().zip(&want.shape).map(known).collect();
         let t = self.retype(t, shape, "what a state becomes has its type", place)?;
         Ok(Value::Tensor(t))
     }

@@ -346,7 +346,7 @@ impl<'a> Ev<'a> {
             _ => DType::F32,
         });
         let t = self.lift(&v, dtype, place)?;
-        self.spread(&t, &shape, place).map(Value::Tensor)
+        self.spread(&t, &shape.into(), place).map(Value::Tensor)
     }
 
     fn fit_dims(
@@ -433,7 +433,7 @@ impl<'a> Ev<'a> {
         let why = "a declared dimension must be what is given";
         let mut out = t.clone();
         if !anew.is_empty() {
-            let mut shape = ty.shape.clone();
+            let mut shape = ty.shape.to_vec();
             anew.into_iter().for_each(|(axis, d)| shape[axis] = d);
             out = self.retype(t, shape, why, place)?;
         }
