@@ -64,8 +64,8 @@ fn free_later(made: impl Send + 'static) {
 fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -> (Option<Model>, Vec<Diagnostic>) {
     let mut done = model::on_deep_stacks(detectors.len(), |n| {
         let (model, found, facts) = analysed(program, choice, detectors[n]);
-        // The memory of the others is used again by those after them.
-        (model.filter(|_| n == 0), found, facts.called)
+        // The memory of most others is used again by those after them; what comes last is freed while the process ends.
+        (model.filter(|_| n == 0 || n + 2 >= detectors.len()), found, facts.called)
     })
     .into_iter()
     .map(|d| {
@@ -87,11 +87,11 @@ fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -
             }
         }
     };
-    let mut unwanted = Vec::new();
+    let (mut unwanted, mut others) = (Vec::new(), Vec::new());
     for (model, more, facts) in done {
         called.extend(facts);
         add(more);
-        unwanted.extend(model.into_iter().flat_map(|m| m.entries));
+        others.extend(model);
     }
     if rest {
         let found = model::on_deep_stacks(1, |_| program.uncalled(&called));
@@ -100,7 +100,7 @@ fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -
     out.sort_by_key(order);
     let failed = out.iter().any(|d| d.severity == Severity::Error);
     let model = model.filter(|_| !failed).map(|m| made(m, choice.depth, &mut unwanted));
-    free_later(unwanted);
+    free_later((unwanted, others));
     (model, out)
 }
 

@@ -238,7 +238,8 @@ impl<'a> Ev<'a> {
         let mut full = name.to_string();
         if with_turn {
             for t in turn {
-                full.push_str(&format!(".{t}"));
+                full.push('.');
+                full.push_str(&t.to_string());
             }
         }
         if let Some(child) = home.children.borrow().get(&full) {

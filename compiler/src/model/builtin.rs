@@ -14,7 +14,7 @@ use crate::graph::{Op, Shape};
 
 use super::Ev;
 use super::number::as_f64;
-use super::value::{Arg, Bad, Env, Func, R, Tensor, Value};
+use super::value::{Arg, Bad, Env, Func, R, Slot, Tensor, Value};
 
 /// Arguments by parameter.
 pub(super) type Given<'a> = Vec<Option<(Value<'a>, Place)>>;
@@ -43,20 +43,13 @@ impl<'a> Ev<'a> {
             }
             ExprKind::Name(n) => {
                 // A value of this name that cannot be called does not hide a function: `pad(x, …)` beside a `pad: int`.
-                let mut at = Some(env.clone());
-                let mut hidden = false;
-                while let Some(f) = at {
-                    match f.slot(n) {
-                        Some(super::value::Slot::Known(Value::Func(_) | Value::Poison)) => return Ok(None),
-                        Some(super::value::Slot::Lazy(_)) => return Ok(None),
-                        Some(_) => {
-                            hidden = true;
-                            break;
-                        }
-                        None => {}
-                    }
-                    at = f.parent.clone();
+                let callable = |s: &Slot| matches!(s, Slot::Known(Value::Func(_) | Value::Poison) | Slot::Lazy(_));
+                let mut frames = std::iter::successors(Some(env), |f| f.parent.as_ref());
+                let found = frames.find_map(|f| f.seen(n, callable));
+                if found == Some(true) {
+                    return Ok(None);
                 }
+                let hidden = found.is_some();
                 if !hidden && self.modules[env.module].values.contains_key(n) {
                     return Ok(None);
                 }

@@ -60,7 +60,8 @@ impl<'a> Ev<'a> {
             }
         };
         // What is not used of it is never touched; growing would copy all nodes again and again.
-        let nodes = Vec::with_capacity(if body { 0 } else { ROOM });
+        let room = if body { 0 } else { ROOM };
+        let nodes = Vec::with_capacity(room);
         let graph = Graph { name: name.to_string(), scopes, nodes, ..Graph::default() };
         Level {
             graph,
@@ -71,7 +72,7 @@ impl<'a> Ev<'a> {
             carried: 0,
             states: Vec::new(),
             leaves: FxHashMap::default(),
-            places: Vec::new(),
+            places: Vec::with_capacity(room),
         }
     }
 

@@ -109,6 +109,8 @@ pub(crate) struct Ev<'a> {
     detector: &'a str,
     out: Vec<Diagnostic>,
     seen: FxHashSet<(&'static str, Place)>,
+    /// Places as texts.
+    told: FxHashMap<Place, Arc<str>>,
     errors: usize,
     levels: Vec<Level<'a>>,
     init: Vec<Level<'a>>,
@@ -358,6 +360,7 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         detector,
         out: Vec::new(),
         seen: FxHashSet::default(),
+        told: FxHashMap::default(),
         errors: 0,
         levels: Vec::new(),
         init: Vec::new(),

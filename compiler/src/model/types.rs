@@ -437,7 +437,8 @@ impl<'a> Ev<'a> {
             anew.into_iter().for_each(|(axis, d)| shape[axis] = d);
             out = self.retype(t, shape, why, place)?;
         }
-        if out.labels.as_deref() != Some(labels.as_slice()) {
+        let same = out.labels.as_deref().map_or(labels.iter().all(|l| l.is_empty()), |l| l == labels.as_slice());
+        if !same {
             out.labels = Some(labels.as_slice().into());
         }
         Ok(out)
@@ -502,7 +503,7 @@ impl<'a> Ev<'a> {
 
     /// The value of a dim's name, if it has one in this call or around it.
     pub(crate) fn known_dim(&mut self, name: &str, env: &Env<'a>) -> R<Option<(Dim, Option<Place>)>> {
-        let mut at = Some(env.clone());
+        let mut at = Some(env);
         let mut first = true;
         while let Some(f) = at {
             // A signature's names are its own: dims of a body around a local function are not read, its integers are.
@@ -512,7 +513,7 @@ impl<'a> Ev<'a> {
                 return Ok(Some((d, Some(p))));
             }
             if let Some(slot) = f.slot(name) {
-                if let Value::Int(d) = self.read_slot(&slot, name, &f)? {
+                if let Value::Int(d) = self.read_slot(&slot, name, f)? {
                     return Ok(Some((d, None)));
                 }
             } else {
@@ -521,14 +522,14 @@ impl<'a> Ev<'a> {
                     && !thunk.done.get()
                     && !thunk.busy.get()
                 {
-                    self.force(&thunk, &f)?;
+                    self.force(&thunk, f)?;
                     if let Some((d, p)) = f.dim(name) {
                         return Ok(Some((d, Some(p))));
                     }
                 }
             }
             first = false;
-            at = f.parent.clone();
+            at = f.parent.as_ref();
         }
         Ok(None)
     }
@@ -605,7 +606,7 @@ impl<'a> Ev<'a> {
                 return Err(Bad);
             }
         };
-        let (mut shape, mut labels) = (Vec::new(), Vec::new());
+        let (mut shape, mut labels) = (Vec::with_capacity(dims.len()), Vec::with_capacity(dims.len()));
         for d in dims {
             match d {
                 DimItem::Expr(e) => {

@@ -316,9 +316,14 @@ impl<'a> Frame<'a> {
 
     /// The slot of a name in this frame alone.
     pub fn slot(&self, name: &str) -> Option<Slot<'a>> {
-        let slot = self.vars.borrow().iter().find(|v| v.0 == name).map(|v| v.1.clone())?;
+        self.seen(name, Slot::clone)
+    }
+
+    /// What is asked of the slot of a name in this frame alone.
+    pub fn seen<T>(&self, name: &str, ask: impl FnOnce(&Slot<'a>) -> T) -> Option<T> {
+        let answer = self.vars.borrow().iter().find(|v| v.0 == name).map(|v| ask(&v.1))?;
         self.note(name);
-        Some(slot)
+        Some(answer)
     }
 
     fn note(&self, name: &str) {
@@ -343,7 +348,7 @@ impl<'a> Owner<'a> {
 
     /// Path of a thing of this name in it.
     pub fn join(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() { name.to_string() } else { [&self.path, ".", name].concat() }
     }
 }
 
