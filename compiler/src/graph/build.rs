@@ -298,8 +298,12 @@ impl Graph {
     /// Adds a node with the type that its operation gives. `declared`: see [`infer`].
     pub fn add(&mut self, op: Op, args: &[NodeId], declared: TensorType, scope: ScopeId) -> Result<NodeId, TypeError> {
         let ty = {
-            let types: SmallVec<[&TensorType; 4]> = args.iter().map(|a| self.ty(*a)).collect();
-            infer(&op, &types, &declared)?
+            match *args {
+                [] => infer(&op, &[], &declared)?,
+                [a] => infer(&op, &[self.ty(a)], &declared)?,
+                [a, b] => infer(&op, &[self.ty(a), self.ty(b)], &declared)?,
+                _ => infer(&op, &args.iter().map(|a| self.ty(*a)).collect::<Vec<_>>(), &declared)?,
+            }
         };
         self.nodes.push(Node { op, args: Args::from_slice(args), ty, scope });
         Ok(NodeId(self.nodes.len() as u32 - 1))

@@ -89,7 +89,7 @@ impl<'a> Ev<'a> {
         self.peer_info(name, leaf_type.clone(), leaf_unit, (source, checked.steps, checked.peer), place);
         let leaf = self.leaf(Op::Input(name.to_string()), name, leaf_type, place)?;
         if checked.rest.is_empty() {
-            return Ok(Value::Tensor(Tensor { unit, labels: Some(labels.into()), ..leaf }));
+            return Ok(Value::Tensor(Tensor { unit, labels: Some(labels.as_slice().into()), ..leaf }));
         }
         let mut v = Value::Tensor(Tensor { unit: leaf_unit, ..leaf });
         for (f, args, at) in checked.rest {
@@ -106,7 +106,7 @@ impl<'a> Ev<'a> {
             );
             return Err(Bad);
         }
-        Ok(Value::Tensor(Tensor { unit: unit.or(made.unit), labels: Some(labels.into()), ..made }))
+        Ok(Value::Tensor(Tensor { unit: unit.or(made.unit), labels: Some(labels.as_slice().into()), ..made }))
     }
 
     fn pipeline(
@@ -253,7 +253,7 @@ impl<'a> Ev<'a> {
                 let shape: Shape =
                     t.shape.iter().map(|d| d.as_name().map_or(d.clone(), |n| Dim::name(&format!("{n}'")))).collect();
                 let leaf = self.add(Op::Input("sample".into()), &[], TensorType::new(t.dtype, shape), place)?;
-                Value::Tensor(Tensor { unit: u, labels: Some(labels.into()), ..leaf })
+                Value::Tensor(Tensor { unit: u, labels: Some(labels.as_slice().into()), ..leaf })
             }
         };
         let mut checked = Checked::default();

@@ -48,7 +48,7 @@ use std::sync::Arc;
 use uad_grammar::ast::{ItemKind, Span, StmtKind};
 
 use crate::diag::{Diagnostic, Place, Severity};
-use crate::graph::{Graph, Op, TensorType};
+use crate::graph::{Graph, Op, Shape, TensorType};
 use crate::hash::{FxHashMap, FxHashSet};
 use crate::source::{Files, Loader};
 
@@ -247,8 +247,12 @@ pub(crate) fn prune(g: &mut Graph) -> Vec<bool> {
     let mut names: Vec<String> = Vec::new();
     // Few differ.
     let mut used: Vec<&uad_plan::Dim> = Vec::new();
+    let mut last = &Shape::SCALAR;
     for n in &g.nodes {
-        for d in &n.ty.shape {
+        // A node shares the shape of the one before more often than not.
+        let anew: &[uad_plan::Dim] = if n.ty.shape == *last { &[] } else { &n.ty.shape };
+        last = &n.ty.shape;
+        for d in anew {
             if d.as_int().is_none() && !used.contains(&d) {
                 used.push(d);
                 names.extend(d.names());
@@ -444,7 +448,7 @@ fn evaluate(mut ev: Ev) -> (Option<Model>, Vec<Diagnostic>, Facts) {
 /// Looks at functions and blocks of the root file that are not among the called, by themselves.
 fn evaluate_uncalled(program: &Program, choice: &Choice, called: &Called) -> Vec<Diagnostic> {
     let mut ev = evaluator(program, choice, "");
-    ev.uncalled(&|f| called.contains(&(0, f.name.span)));
+    ev.uncalled(called);
     ev.close()
 }
 

@@ -49,7 +49,11 @@ impl<'a> Ev<'a> {
         let mut shapes = args.iter().map(|(t, _)| &self.type_of(t).shape);
         if let Some(shape) = shapes.find(|s| args.iter().all(|(t, _)| repeats(&self.type_of(t).shape, s))) {
             let shape = shape.clone();
-            return args.iter().map(|(t, p)| self.spread(t, &shape, *p)).collect();
+            let mut out = Few::new();
+            for (t, p) in args {
+                out.push(self.spread(t, &shape, *p)?);
+            }
+            return Ok(out);
         }
         let mut shape: Vec<Dim> = Vec::new();
         let mut owner = vec![];

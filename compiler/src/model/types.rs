@@ -15,6 +15,9 @@ use crate::graph::TensorType;
 use super::Ev;
 use super::value::{Bad, Env, Func, Kind, R, Tensor, Value};
 
+/// Names of axes as written, empty where there is none.
+pub(crate) type Labels<'a> = SmallVec<[&'a str; 8]>;
+
 /// What a type is put to use for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -378,7 +381,7 @@ impl<'a> Ev<'a> {
         }
         let extra = rank - fixed;
         let mut anew: Vec<(usize, Dim)> = Vec::new();
-        let mut labels: SmallVec<[&'a str; 8]> = match &t.labels {
+        let mut labels: Labels<'a> = match &t.labels {
             Some(old) if old.len() == rank => SmallVec::from_slice(old),
             _ => smallvec![""; rank],
         };
@@ -587,7 +590,7 @@ impl<'a> Ev<'a> {
         env: &Env<'a>,
         module: usize,
         open: bool,
-    ) -> R<(TensorType, Option<&'a str>, Vec<&'a str>)> {
+    ) -> R<(TensorType, Option<&'a str>, Labels<'a>)> {
         let place = self.at(module, ty.span);
         let (name, dims): (_, &'a [DimItem]) = match &ty.kind {
             TypeKind::Name(n) => (n, &[]),
@@ -606,7 +609,7 @@ impl<'a> Ev<'a> {
                 return Err(Bad);
             }
         };
-        let (mut shape, mut labels) = (Vec::with_capacity(dims.len()), Vec::with_capacity(dims.len()));
+        let (mut shape, mut labels) = (SmallVec::<[Dim; 8]>::new(), Labels::new());
         for d in dims {
             match d {
                 DimItem::Expr(e) => {
@@ -666,6 +669,6 @@ impl<'a> Ev<'a> {
                 return Err(Bad);
             }
         }
-        Ok((TensorType::new(dtype, shape), unit, labels))
+        Ok((TensorType::new(dtype, shape.as_slice()), unit, labels))
     }
 }

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use smallvec::SmallVec;
 use uad_grammar::ast::{Body, Expr, Function, Param, Stmt, Type};
 use uad_plan::Dim;
 
@@ -267,7 +268,7 @@ pub(crate) struct Frame<'a> {
     /// Kind.
     pub kind: Kind,
     /// Values.
-    pub vars: RefCell<Vec<(&'a str, Slot<'a>)>>,
+    pub vars: RefCell<SmallVec<[(&'a str, Slot<'a>); 2]>>,
     /// Dims, with where each got its value.
     pub dims: RefCell<Vec<(&'a str, Dim, Place)>>,
     /// What `...` stands for.
