@@ -74,7 +74,7 @@ fn bound(g: &Graph, binding: &Binding) -> Result<Bound, String> {
             Op::State(p) => (p, StoredKind::State),
             _ => continue,
         };
-        let (dtype, shape) = (node.ty.dtype, node.ty.shape.clone());
+        let (dtype, shape) = (node.ty.dtype, node.ty.shape.to_vec());
         stored.insert(path.clone(), Stored { path: path.clone(), kind, dtype, shape });
     }
     let plan = Plan { name: "gradients".into(), stored: stored.into_values().collect(), entries: vec![entry] };

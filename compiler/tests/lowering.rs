@@ -35,7 +35,7 @@ fn model(spec: &str, choice: &Choice) -> Model {
 }
 
 fn stored(s: &StoredInfo) -> Stored<Dim> {
-    Stored { path: s.path.clone(), kind: s.kind, dtype: s.ty.dtype, shape: s.ty.shape.clone() }
+    Stored { path: s.path.clone(), kind: s.kind, dtype: s.ty.dtype, shape: s.ty.shape.to_vec() }
 }
 
 fn lowered(model: &Model, g: &Graph, fuse: bool) -> Verified<Plan<Dim>> {

@@ -93,7 +93,7 @@ pub fn plan(graph: &Graph, fuse: bool) -> Result<Verified<Plan<Dim>>, String> {
         path: path.clone(),
         kind,
         dtype: ty.dtype,
-        shape: ty.shape.clone(),
+        shape: ty.shape.to_vec(),
     };
     let plan = Plan { name: graph.name.clone(), stored: stored.into_iter().map(of).collect(), entries: vec![entry] };
     let text = plan.to_string();

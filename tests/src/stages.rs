@@ -82,7 +82,7 @@ impl Learner {
             path: s.path.clone(),
             kind: s.kind,
             dtype: s.ty.dtype,
-            shape: s.ty.shape.clone(),
+            shape: s.ty.shape.to_vec(),
         };
         let stored: Vec<Stored<Dim>> = self.model.stored.iter().map(of).collect();
         compile(&self.model.name, &stored, std::slice::from_ref(graph), &CompileOptions::default())

@@ -133,7 +133,7 @@ fn told(model: &Model) -> String {
     let stored: Vec<Stored<Dim>> = model
         .stored
         .iter()
-        .map(|s| Stored { path: s.path.clone(), kind: s.kind, dtype: s.ty.dtype, shape: s.ty.shape.clone() })
+        .map(|s| Stored { path: s.path.clone(), kind: s.kind, dtype: s.ty.dtype, shape: s.ty.shape.to_vec() })
         .collect();
     let plan = compile(&model.name, &stored, std::slice::from_ref(score), &options);
     let plan = plan.unwrap_or_else(|e| panic!("{}: {e}", model.name));

@@ -154,7 +154,7 @@ impl Compiled {
             path: s.path.clone(),
             kind: s.kind,
             dtype: s.ty.dtype,
-            shape: s.ty.shape.clone(),
+            shape: s.ty.shape.to_vec(),
         };
         self.model.stored.iter().map(one).collect()
     }

@@ -25,9 +25,9 @@ pub fn check(
 ) -> (Option<Model>, Vec<Diagnostic>) {
     let program = Program::read(files, loader, root_path, &choice.set);
     let detector = choice.detector.as_deref().or(program.main());
-    let done = checked(&program, choice, detector.as_slice(), false);
-    free_later(program.modules);
-    done
+    let (model, found, unwanted) = checked(&program, choice, detector.as_slice(), false);
+    free_later((program.modules, unwanted));
+    (model, found)
 }
 
 /// [`check`], and then the file's other detectors, and what no detector calls. The model is the chosen detector's, as deep as
@@ -49,9 +49,9 @@ pub fn check_all(
         detectors.truncate(1);
     }
     let choice = Choice { depth: Depth::Findings, ..choice.clone() };
-    let done = checked(&program, &choice, &detectors, whole);
-    free_later(program.modules);
-    done
+    let (model, found, unwanted) = checked(&program, &choice, &detectors, whole);
+    free_later((program.modules, unwanted));
+    (model, found)
 }
 
 /// Frees on a thread of its own: a process that ends here need not wait for it.
@@ -60,12 +60,20 @@ fn free_later(made: impl Send + 'static) {
     drop(std::thread::Builder::new().name("free".into()).spawn(move || drop(made)));
 }
 
+/// What is made and not asked for: entries of the first detector, models of others.
+type Unwanted = (Vec<Graph>, Vec<Model>);
+
 /// The first detector's model and findings, and errors of the others. With `rest`, what none of them calls is looked at too.
-fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -> (Option<Model>, Vec<Diagnostic>) {
+fn checked(
+    program: &Program,
+    choice: &Choice,
+    detectors: &[&str],
+    rest: bool,
+) -> (Option<Model>, Vec<Diagnostic>, Unwanted) {
     let mut done = model::on_deep_stacks(detectors.len(), |n| {
         let (model, found, facts) = analysed(program, choice, detectors[n]);
-        // The memory of the others is used again by those after them.
-        (model.filter(|_| n == 0), found, facts.called)
+        // The memory of most others is used again by those after them; what comes last is freed while the process ends.
+        (model.filter(|_| n == 0 || n + 2 >= detectors.len()), found, facts.called)
     })
     .into_iter()
     .map(|d| {
@@ -87,21 +95,20 @@ fn checked(program: &Program, choice: &Choice, detectors: &[&str], rest: bool) -
             }
         }
     };
-    let mut unwanted = Vec::new();
+    let (mut unwanted, mut others) = (Vec::new(), Vec::new());
     for (model, more, facts) in done {
         called.extend(facts);
         add(more);
-        unwanted.extend(model.into_iter().flat_map(|m| m.entries));
+        others.extend(model);
     }
-    if rest {
+    if rest && program.has_uncalled(&called) {
         let found = model::on_deep_stacks(1, |_| program.uncalled(&called));
         add(found.into_iter().flatten().flatten().collect());
     }
     out.sort_by_key(order);
     let failed = out.iter().any(|d| d.severity == Severity::Error);
     let model = model.filter(|_| !failed).map(|m| made(m, choice.depth, &mut unwanted));
-    free_later(unwanted);
-    (model, out)
+    (model, out, (unwanted, others))
 }
 
 /// The entries that were asked for.

@@ -11,7 +11,7 @@ use uad_plan::{Dim, ReduceOp};
 use super::window::Windows;
 use super::{Reverse, Step};
 use crate::graph::groups::groups;
-use crate::graph::{Node, NodeId, Op};
+use crate::graph::{Node, NodeId, Op, Shape};
 
 /// Names an axis: a position in [`Labels::extents`].
 type Label = usize;
@@ -53,12 +53,12 @@ impl Reverse<'_> {
         dy: NodeId,
     ) -> Step<()> {
         let (a, b) = (node.args[0], node.args[1]);
-        let mut labels = Labels { extents: self.shape(a) };
+        let mut labels = Labels { extents: self.shape(a).to_vec() };
         let of_a: Vec<Label> = (0..labels.extents.len()).collect();
         let mut of_b = Vec::new();
-        for (n, d) in self.shape(b).into_iter().enumerate() {
+        for (n, d) in self.shape(b).iter().enumerate() {
             let pair = batch.iter().chain(contract).find(|p| p.1 == n);
-            of_b.push(pair.map_or_else(|| labels.fresh(d), |p| of_a[p.0]));
+            of_b.push(pair.map_or_else(|| labels.fresh(d.clone()), |p| of_a[p.0]));
         }
         let mut of_y: Vec<Label> = batch.iter().map(|p| of_a[p.0]).collect();
         of_y.extend(of_a.iter().filter(|l| !batch.iter().chain(contract).any(|p| p.0 == **l)));
@@ -126,7 +126,7 @@ impl Reverse<'_> {
         let flat: Vec<Label> = axes.iter().flat_map(|a| a.labels.iter().copied()).collect();
         let mut dx = self.product(&p, &q, &flat)?;
         let extent = |a: &Axis| Dim::product(a.labels.iter().map(|l| &labels.extents[*l]));
-        let merged = axes.iter().map(extent).collect::<Result<_, _>>()?;
+        let merged: Shape = axes.iter().map(extent).collect::<Result<_, _>>()?;
         dx = self.reshape(dx, merged)?;
         for (n, axis) in axes.iter().enumerate() {
             if let Some((start, count)) = &axis.fit {
@@ -171,7 +171,7 @@ impl Reverse<'_> {
         let mut parts = Vec::new();
         if w.stride > 1 {
             q.id = self.pad(q.id, of, Dim::int(0), Dim::int(rounds * w.stride - w.size), 0, 0.0)?;
-            let mut split = self.shape(q.id);
+            let mut split = self.shape(q.id).to_vec();
             split[of] = Dim::int(w.stride);
             parts.push(labels.fresh(Dim::int(w.stride)));
             q.axes[of] = parts[0];
@@ -195,7 +195,7 @@ impl Reverse<'_> {
             q.axes[of] = round;
         } else if w.stride == 1 {
             // Windows of one element.
-            let mut shape = self.shape(q.id);
+            let mut shape = self.shape(q.id).to_vec();
             shape.remove(of);
             q.id = self.reshape(q.id, shape)?;
             q.axes.remove(of);

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uad_plan::{DType, Dim, ScalarOp};
 
 use super::{NoGradient, Reverse, Step, Why, goals, leaves, live, pull};
-use crate::graph::{Graph, Node, NodeId, Op, TensorType};
+use crate::graph::{Graph, Node, NodeId, Op, Shape, TensorType};
 
 /// A loop's parts.
 struct Rounds<'a> {
@@ -157,7 +157,7 @@ impl Reverse<'_> {
         // The round's number: the last round comes first.
         let turn = inner.put(Op::Input("round".into()), &[], DType::I32, vec![])?;
         let count = inner.op(Op::Size(rounds.count.clone()), &[])?;
-        let one = inner.whole(1, &[])?;
+        let one = inner.whole(1, &Shape::SCALAR)?;
         let last = inner.map(ScalarOp::Sub, &[count, one])?;
         let round = inner.map(ScalarOp::Sub, &[last, turn])?;
         let mut values: BTreeMap<String, NodeId> = BTreeMap::from([("round".to_owned(), round)]);
@@ -286,6 +286,6 @@ fn shift(body: &mut Graph, first: usize, by: usize) {
 
 /// One value per round.
 fn stacked(ty: &TensorType, count: &Dim) -> TensorType {
-    let shape = std::iter::once(count.clone()).chain(ty.shape.iter().cloned()).collect();
+    let shape: Shape = std::iter::once(count.clone()).chain(ty.shape.iter().cloned()).collect();
     TensorType::new(if ty.dtype == DType::Bool { DType::I32 } else { ty.dtype }, shape)
 }

@@ -6,14 +6,14 @@
 use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use super::{Reverse, Step};
-use crate::graph::{NodeId, Op, TensorType};
+use crate::graph::{NodeId, Op, Shape, TensorType};
 
 impl Reverse<'_> {
     pub(super) fn op(&mut self, op: Op, args: &[NodeId]) -> Step<NodeId> {
         Ok(self.g.op(op, args, self.scope)?)
     }
 
-    pub(super) fn put(&mut self, op: Op, args: &[NodeId], dtype: DType, shape: Vec<Dim>) -> Step<NodeId> {
+    pub(super) fn put(&mut self, op: Op, args: &[NodeId], dtype: DType, shape: impl Into<Shape>) -> Step<NodeId> {
         Ok(self.g.add(op, args, TensorType::new(dtype, shape), self.scope)?)
     }
 
@@ -37,12 +37,12 @@ impl Reverse<'_> {
         self.map(ScalarOp::Select, &[c, a, b])
     }
 
-    pub(super) fn shape(&self, x: NodeId) -> Vec<Dim> {
+    pub(super) fn shape(&self, x: NodeId) -> Shape {
         self.g.ty(x).shape.clone()
     }
 
     /// An f32 repeated to a shape.
-    pub(super) fn fill(&mut self, value: f64, shape: &[Dim]) -> Step<NodeId> {
+    pub(super) fn fill(&mut self, value: f64, shape: &Shape) -> Step<NodeId> {
         let c = self.g.constant(DType::F32, value, self.scope);
         Ok(self.g.broadcast(c, shape, self.scope)?)
     }
@@ -54,7 +54,7 @@ impl Reverse<'_> {
     }
 
     /// An i32 repeated to a shape.
-    pub(super) fn whole(&mut self, value: i32, shape: &[Dim]) -> Step<NodeId> {
+    pub(super) fn whole(&mut self, value: i32, shape: &Shape) -> Step<NodeId> {
         let c = self.g.constant(DType::I32, f64::from(value), self.scope);
         Ok(self.g.broadcast(c, shape, self.scope)?)
     }
@@ -67,7 +67,8 @@ impl Reverse<'_> {
         self.op(Op::Permute(perm), &[x])
     }
 
-    pub(super) fn reshape(&mut self, x: NodeId, shape: Vec<Dim>) -> Step<NodeId> {
+    pub(super) fn reshape(&mut self, x: NodeId, shape: impl Into<Shape>) -> Step<NodeId> {
+        let shape = shape.into();
         let ty = self.g.ty(x);
         if ty.shape == shape {
             return Ok(x);
@@ -76,7 +77,8 @@ impl Reverse<'_> {
         self.put(Op::Reshape, &[x], dtype, shape)
     }
 
-    pub(super) fn expand(&mut self, x: NodeId, axes: Vec<usize>, shape: Vec<Dim>) -> Step<NodeId> {
+    pub(super) fn expand(&mut self, x: NodeId, axes: Vec<usize>, shape: impl Into<Shape>) -> Step<NodeId> {
+        let shape = shape.into();
         let ty = self.g.ty(x);
         if ty.shape == shape {
             return Ok(x);
@@ -98,7 +100,8 @@ impl Reverse<'_> {
         if step == 1 && start.is(0) && count == ty.shape[axis] {
             return Ok(x);
         }
-        let (mut starts, mut steps, mut shape) = (vec![Dim::int(0); ty.shape.len()], vec![1; ty.shape.len()], ty.shape);
+        let rank = ty.shape.len();
+        let (mut starts, mut steps, mut shape) = (vec![Dim::int(0); rank], vec![1; rank], ty.shape.to_vec());
         (starts[axis], steps[axis], shape[axis]) = (start, step, count);
         self.put(Op::Slice { start: starts, step: steps }, &[x], ty.dtype, shape)
     }

@@ -21,6 +21,7 @@ mod window;
 
 use std::fmt;
 
+use smallvec::SmallVec;
 use uad_plan::{DType, DimError};
 
 pub use segment::segment;
@@ -212,7 +213,7 @@ struct Reverse<'g> {
     /// See [`leaves`].
     same: Vec<NodeId>,
     /// Cotangents of results so far, by node and number of the result.
-    given: FxHashMap<(NodeId, usize), Vec<NodeId>>,
+    given: FxHashMap<(NodeId, usize), SmallVec<[NodeId; 4]>>,
     /// The scope of the node whose rule is at work.
     scope: ScopeId,
 }

@@ -7,7 +7,7 @@
 use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use super::{Reverse, Step};
-use crate::graph::{NodeId, Op};
+use crate::graph::{NodeId, Op, Shape};
 
 /// Has the reduction a gradient?
 pub(super) fn passes(op: ReduceOp) -> bool {
@@ -89,8 +89,9 @@ impl Reverse<'_> {
             }
             ReduceOp::Prod => {
                 // By element i: the sum over j >= i of dy[j] times the product of all up to j but i.
-                let mut square = shape.clone();
+                let mut square = shape.to_vec();
                 square.push(shape[last].clone());
+                let square = Shape::from(square);
                 let along: Vec<usize> = (0..last).chain([last + 1]).collect();
                 let row = self.expand(x, along.clone(), square.clone())?;
                 let i = self.put(Op::Iota { axis: last }, &[], DType::I32, square.clone())?;

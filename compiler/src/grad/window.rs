@@ -50,7 +50,7 @@ impl Reverse<'_> {
         // Elements of a window by q and r.
         let rounds = (w.size + w.stride - 1) / w.stride;
         dy = self.pad(dy, last, Dim::int(0), Dim::int(rounds * w.stride - w.size), 0, 0.0)?;
-        let mut split = self.shape(dy);
+        let mut split = self.shape(dy).to_vec();
         split[last] = Dim::int(rounds);
         split.push(Dim::int(w.stride));
         dy = self.reshape(dy, split)?;
@@ -70,7 +70,7 @@ impl Reverse<'_> {
         perm.push(last + 1);
         perm.extend(w.axis + 1..=last);
         let sum = self.permute(sum, perm)?;
-        let mut merged = shape.clone();
+        let mut merged = shape.to_vec();
         merged[w.axis] = self.shape(sum)[w.axis].mul(&Dim::int(w.stride))?;
         let sum = self.reshape(sum, merged)?;
         let dx = self.fit(sum, w.axis, w.lo, &shape[w.axis])?;
@@ -88,7 +88,7 @@ impl Reverse<'_> {
         let mut axes = axes.clone();
         if axes.last() == Some(&last) {
             // An axis of extent 1 that repeats.
-            let mut of = self.shape(base);
+            let mut of = self.shape(base).to_vec();
             if !of.last().is_some_and(|d| d.is(1)) || node.ty.shape[last].is(1) {
                 return Ok(None);
             }
@@ -116,11 +116,11 @@ impl Reverse<'_> {
             y = self.reduce(ReduceOp::Sum, y, vec![end])?;
         }
         if w.stride > 1 {
-            let mut spread = self.shape(y);
+            let mut spread = self.shape(y).to_vec();
             spread.insert(at + 1, Dim::int(w.stride));
             let to = (0..=end).filter(|n| *n != at + 1).collect();
             y = self.expand(y, to, spread)?;
-            let mut merged = self.shape(y);
+            let mut merged = self.shape(y).to_vec();
             merged.remove(at + 1);
             merged[at] = merged[at].mul(&Dim::int(w.stride))?;
             y = self.reshape(y, merged)?;

@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
-use super::{Args, Graph, Node, NodeId, Op, Scope, ScopeId, TensorType};
+use super::{Args, Graph, Node, NodeId, Op, Scope, ScopeId, Shape, TensorType};
 
 /// Why a node cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub fn infer(op: &Op, args: &[&TensorType], declared: &TensorType) -> Typed {
             if args[0].dtype == DType::Bool && !matches!(r, ReduceOp::Max | ReduceOp::Min) {
                 return err(format!("`{}` does not take bool", r.name()));
             }
-            let shape =
+            let shape: Shape =
                 args[0].shape.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, d)| d.clone()).collect();
             Ok(TensorType::new(r.result(args[0].dtype), shape))
         }
@@ -104,7 +104,8 @@ pub fn infer(op: &Op, args: &[&TensorType], declared: &TensorType) -> Typed {
             if seen != (0..args[0].shape.len()).collect::<Vec<_>>() {
                 return err(format!("{perm:?} is not an order of the axes of {}", args[0]));
             }
-            Ok(TensorType::new(args[0].dtype, perm.iter().map(|p| args[0].shape[*p].clone()).collect()))
+            let shape: Shape = perm.iter().map(|p| args[0].shape[*p].clone()).collect();
+            Ok(TensorType::new(args[0].dtype, shape))
         }
         Op::Reshape => {
             count(1)?;
@@ -184,7 +185,7 @@ pub fn infer(op: &Op, args: &[&TensorType], declared: &TensorType) -> Typed {
             if n.as_int().is_some_and(|n| n < 0) {
                 return err(format!("a window of {size} does not fit axis {axis} of {}", args[0]));
             }
-            let mut shape = args[0].shape.clone();
+            let mut shape = args[0].shape.to_vec();
             shape[*axis] = n;
             shape.push(Dim::int(*size));
             Ok(TensorType::new(args[0].dtype, shape))
@@ -192,7 +193,7 @@ pub fn infer(op: &Op, args: &[&TensorType], declared: &TensorType) -> Typed {
         Op::Concat { axis } => {
             let Some(&first) = args.first() else { return err("`concat` takes at least one argument".into()) };
             axis_ok(*axis, first)?;
-            let mut shape = first.shape.clone();
+            let mut shape = first.shape.to_vec();
             shape[*axis] = Dim::int(0);
             for &a in args {
                 let same = a.dtype == first.dtype
@@ -297,8 +298,12 @@ impl Graph {
     /// Adds a node with the type that its operation gives. `declared`: see [`infer`].
     pub fn add(&mut self, op: Op, args: &[NodeId], declared: TensorType, scope: ScopeId) -> Result<NodeId, TypeError> {
         let ty = {
-            let types: SmallVec<[&TensorType; 4]> = args.iter().map(|a| self.ty(*a)).collect();
-            infer(&op, &types, &declared)?
+            match *args {
+                [] => infer(&op, &[], &declared)?,
+                [a] => infer(&op, &[self.ty(a)], &declared)?,
+                [a, b] => infer(&op, &[self.ty(a), self.ty(b)], &declared)?,
+                _ => infer(&op, &args.iter().map(|a| self.ty(*a)).collect::<Vec<_>>(), &declared)?,
+            }
         };
         self.nodes.push(Node { op, args: Args::from_slice(args), ty, scope });
         Ok(NodeId(self.nodes.len() as u32 - 1))
@@ -321,16 +326,17 @@ impl Graph {
     }
 
     /// Repeats a value to a shape: its axes become the last axes of the shape, extents of 1 repeat.
-    pub fn broadcast(&mut self, x: NodeId, shape: &[Dim], scope: ScopeId) -> Result<NodeId, TypeError> {
-        let t = self.ty(x).clone();
-        if t.shape == shape {
+    pub fn broadcast(&mut self, x: NodeId, shape: &Shape, scope: ScopeId) -> Result<NodeId, TypeError> {
+        let t = self.ty(x);
+        if t.shape == *shape {
             return Ok(x);
         }
+        let declared = TensorType::new(t.dtype, shape.clone());
         let Some(lead) = shape.len().checked_sub(t.shape.len()) else {
-            return err(format!("{t} has more axes than {}", TensorType::new(t.dtype, shape.to_vec())));
+            return err(format!("{t} has more axes than {declared}"));
         };
         let axes = (lead..shape.len()).collect();
-        self.add(Op::Expand { axes }, &[x], TensorType::new(t.dtype, shape.to_vec()), scope)
+        self.add(Op::Expand { axes }, &[x], declared, scope)
     }
 
     /// Adds a scope.

@@ -11,6 +11,7 @@ pub mod op;
 pub mod picture;
 pub mod random;
 pub mod samples;
+pub mod shape;
 pub mod text;
 pub mod verify;
 
@@ -22,6 +23,7 @@ use smallvec::SmallVec;
 use uad_plan::{DType, Dim, Require};
 
 pub use op::Op;
+pub use shape::Shape;
 pub use verify::{Verified, Violation, verify};
 
 /// The number of a node in its graph.
@@ -50,13 +52,13 @@ pub struct TensorType {
     /// Element type.
     pub dtype: DType,
     /// Extents; empty for a scalar.
-    pub shape: Vec<Dim>,
+    pub shape: Shape,
 }
 
 impl TensorType {
     /// A tensor type.
-    pub fn new(dtype: DType, shape: Vec<Dim>) -> TensorType {
-        TensorType { dtype, shape }
+    pub fn new(dtype: DType, shape: impl Into<Shape>) -> TensorType {
+        TensorType { dtype, shape: shape.into() }
     }
 }
 

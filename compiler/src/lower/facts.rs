@@ -117,7 +117,7 @@ fn orders(g: &Graph) -> Vec<Vec<usize>> {
         let rank = node.ty.shape.len();
         let plain: Vec<usize> = (0..rank).collect();
         let of = |k: usize| &known[node.args[k].0 as usize];
-        let from = |k: usize| g.ty(node.args[k]).shape.as_slice();
+        let from = |k: usize| &*g.ty(node.args[k]).shape;
         let entry = match &node.op {
             Op::Const(_) | Op::Size(_) | Op::Iota { .. } => (plain, Weight::Broadcast),
             Op::Map(_) => {

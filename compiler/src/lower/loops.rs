@@ -98,7 +98,7 @@ impl Lowering<'_> {
         let t = self.graph.ty(a);
         let b = &self.memory.buffers[place.buffer.0 as usize];
         let row = row_major(&t.shape)?;
-        if b.shape == t.shape && b.strides == row && place.strides == row && place.offset.is(0) {
+        if t.shape == b.shape && b.strides == row && place.strides == row && place.offset.is(0) {
             return Ok(place.buffer);
         }
         let to = self.scratch(n, a)?;

@@ -12,7 +12,7 @@ use crate::diag::{Diagnostic, Place};
 use crate::graph::{Op, TensorType};
 
 use super::call::is_initialiser;
-use super::types::Use;
+use super::types::{Labels, Use};
 use super::value::{Arg, Bad, Child, Env, Func, Kind, Owner, R, Slot, Tensor, Value};
 use super::{Depth, Ev, ForeignNames, StoredInfo};
 
@@ -238,7 +238,8 @@ impl<'a> Ev<'a> {
         let mut full = name.to_string();
         if with_turn {
             for t in turn {
-                full.push_str(&format!(".{t}"));
+                full.push('.');
+                full.push_str(&t.to_string());
             }
         }
         if let Some(child) = home.children.borrow().get(&full) {
@@ -342,7 +343,7 @@ impl<'a> Ev<'a> {
         kind: StoredKind,
         t: TensorType,
         unit: Option<&'a str>,
-        labels: Vec<&'a str>,
+        labels: Labels<'a>,
         p: &'a Param,
         owner: &Owner<'a>,
         env: &Env<'a>,
@@ -364,7 +365,7 @@ impl<'a> Ev<'a> {
         let op = if kind == StoredKind::Weight { Op::Weight(path.to_string()) } else { Op::State(path.to_string()) };
         let mut leaf = self.leaf(op, path, t, place)?;
         leaf.unit = unit;
-        leaf.labels = Some(labels.into());
+        leaf.labels = Some(labels.as_slice().into());
         Ok(Value::Tensor(leaf))
     }
 

@@ -10,11 +10,11 @@ use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
-use crate::graph::Op;
+use crate::graph::{Op, Shape};
 
 use super::Ev;
 use super::number::as_f64;
-use super::value::{Arg, Bad, Env, Func, R, Tensor, Value};
+use super::value::{Arg, Bad, Env, Func, R, Slot, Tensor, Value};
 
 /// Arguments by parameter.
 pub(super) type Given<'a> = Vec<Option<(Value<'a>, Place)>>;
@@ -39,24 +39,17 @@ impl<'a> Ev<'a> {
                 let shape = self.shape_items(items, env);
                 let args = self.arguments(args, env);
                 let (shape, like) = shape?;
-                self.shaped(name, shape, like, args?, place).map(Some)
+                self.shaped(name, shape.into(), like, args?, place).map(Some)
             }
             ExprKind::Name(n) => {
                 // A value of this name that cannot be called does not hide a function: `pad(x, …)` beside a `pad: int`.
-                let mut at = Some(env.clone());
-                let mut hidden = false;
-                while let Some(f) = at {
-                    match f.slot(n) {
-                        Some(super::value::Slot::Known(Value::Func(_) | Value::Poison)) => return Ok(None),
-                        Some(super::value::Slot::Lazy(_)) => return Ok(None),
-                        Some(_) => {
-                            hidden = true;
-                            break;
-                        }
-                        None => {}
-                    }
-                    at = f.parent.clone();
+                let callable = |s: &Slot| matches!(s, Slot::Known(Value::Func(_) | Value::Poison) | Slot::Lazy(_));
+                let mut frames = std::iter::successors(Some(env), |f| f.parent.as_ref());
+                let found = frames.find_map(|f| f.seen(n, callable));
+                if found == Some(true) {
+                    return Ok(None);
                 }
+                let hidden = found.is_some();
                 if !hidden && self.modules[env.module].values.contains_key(n) {
                     return Ok(None);
                 }
@@ -247,7 +240,7 @@ impl<'a> Ev<'a> {
             return self.first_values(name, args, place);
         }
         if super::prelude::shaped(name).is_some() {
-            return self.shaped(name, Vec::new(), None, args, place);
+            return self.shaped(name, Shape::SCALAR, None, args, place);
         }
         // `max(a, b)` of two numbers.
         if matches!(name, "max" | "min")

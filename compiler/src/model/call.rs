@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use uad_grammar::ast::{Arg as ArgAst, Expr, ExprKind, Function, Name, Param, Type, TypeKind};
 
 use crate::diag::nearest::did_you_mean;
@@ -87,19 +88,14 @@ impl<'a> Ev<'a> {
                 if let Some(n) = name {
                     self.give_name(&f, &n.text, true, self.at(env.module, n.span))?;
                 }
-                let mut all = Vec::with_capacity(args.len() + 1);
-                if let Some((v, p)) = piped {
-                    all.push(Arg { name: None, value: v, place: p });
-                }
-                all.extend(args);
-                return self.apply(&wrap(f), all, place);
+                return self.apply(&wrap(f), in_front(piped, args), place);
             }
-            Func::Block(decl, module) => Some(self.instance(decl, module, args.clone(), env, place)?),
+            Func::Block(decl, module) => Some(self.instance(decl, module, args, env, place)?),
             Func::Fn(v) if v.decl.hyper.is_some() && v.hyper.is_none() => {
                 if is_initialiser(&Func::Fn(v.clone())) && !given(&args, "shape") {
-                    Some(Func::Partial(Rc::new((Func::Fn(v), args.clone()))))
+                    Some(Func::Partial(Rc::new((Func::Fn(v), args))))
                 } else {
-                    let hyper = self.hyper_frame(v.decl, v.module, args.clone(), Kind::Fn, place)?;
+                    let hyper = self.hyper_frame(v.decl, v.module, args, Kind::Fn, place)?;
                     Some(Func::Fn(Rc::new(FnValue { decl: v.decl, module: v.module, hyper: Some(hyper) })))
                 }
             }
@@ -107,12 +103,7 @@ impl<'a> Ev<'a> {
                 if let Some(n) = name {
                     self.give_name(&f, &n.text, true, self.at(env.module, n.span))?;
                 }
-                let mut all = Vec::with_capacity(args.len() + 1);
-                if let Some((v, p)) = piped {
-                    all.push(Arg { name: None, value: v, place: p });
-                }
-                all.extend(args);
-                return self.apply(&wrap(f), all, place);
+                return self.apply(&wrap(f), in_front(piped, args), place);
             }
         };
         let Some(f) = made else { return Err(Bad) };
@@ -378,7 +369,7 @@ impl<'a> Ev<'a> {
         frame: &Env<'a>,
         place: Place,
     ) -> R<()> {
-        let mut given: Vec<Option<Arg<'a>>> = params.iter().map(|_| None).collect();
+        let mut given: SmallVec<[Option<Arg<'a>>; 4]> = params.iter().map(|_| None).collect();
         let mut bad = false;
         let mut next = 0;
         let declared = self.at(frame.module, callee.span);
@@ -648,9 +639,18 @@ fn given(args: &[Arg], name: &str) -> bool {
         || args.first().is_some_and(|a| a.name.is_none() && matches!(a.value, Value::List(_)))
 }
 
+/// Arguments after what is piped into the call.
+fn in_front<'a>(piped: Option<(Value<'a>, Place)>, mut args: Vec<Arg<'a>>) -> Vec<Arg<'a>> {
+    if let Some((value, place)) = piped {
+        args.insert(0, Arg { name: None, value, place });
+    }
+    args
+}
+
 /// A record in first place fills the first arguments, unless the parameter is a record itself.
 fn spread_record<'a>(params: &[Param], args: Vec<Arg<'a>>) -> Vec<Arg<'a>> {
-    let Some(Arg { name: None, value: Value::Record(fields), place }) = args.first().cloned() else { return args };
+    let Some(Arg { name: None, value: Value::Record(fields), place }) = args.first() else { return args };
+    let (fields, place) = (fields.clone(), *place);
     let first = params.first();
     let record = first.is_some_and(|p| matches!(p.ty.as_ref().map(|t| &t.kind), Some(TypeKind::Record(_))));
     let untyped = first.is_some_and(|p| p.ty.is_none());

@@ -606,7 +606,7 @@ impl<'a> Ev<'a> {
                     self.err(Diagnostic::new("E0204", "`all` needs an axis `b`", at, format!("is {ty}")));
                     return Err(Bad);
                 };
-                let mut shape = ty.shape.clone();
+                let mut shape = ty.shape.to_vec();
                 shape[axis] = uad_plan::Dim::name("N");
                 let whole = self.leaf(Op::Input(name.clone()), &name, TensorType::new(ty.dtype, shape), place)?;
                 self.collected.push((name, t.clone(), place));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uad_plan::{DType, Dim, Relation, Require, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Args, Graph, NodeId, Op, Scope, ScopeId, TensorType};
+use crate::graph::{Args, Graph, NodeId, Op, Scope, ScopeId, Shape, TensorType};
 use crate::hash::FxHashMap;
 
 use super::Ev;
@@ -60,7 +60,8 @@ impl<'a> Ev<'a> {
             }
         };
         // What is not used of it is never touched; growing would copy all nodes again and again.
-        let nodes = Vec::with_capacity(if body { 0 } else { ROOM });
+        let room = if body { 0 } else { ROOM };
+        let nodes = Vec::with_capacity(room);
         let graph = Graph { name: name.to_string(), scopes, nodes, ..Graph::default() };
         Level {
             graph,
@@ -71,7 +72,7 @@ impl<'a> Ev<'a> {
             carried: 0,
             states: Vec::new(),
             leaves: FxHashMap::default(),
-            places: Vec::new(),
+            places: Vec::with_capacity(room),
         }
     }
 
@@ -88,7 +89,7 @@ impl<'a> Ev<'a> {
 
     /// The type of a tensor.
     pub(crate) fn type_of(&self, t: &Tensor<'a>) -> &TensorType {
-        static SCALAR: TensorType = TensorType { dtype: DType::F32, shape: Vec::new() };
+        static SCALAR: TensorType = TensorType { dtype: DType::F32, shape: Shape::SCALAR };
         self.levels.iter().rev().find(|l| l.id == t.graph).map_or(&SCALAR, |l| l.graph.ty(t.node))
     }
 
@@ -175,18 +176,19 @@ impl<'a> Ev<'a> {
     }
 
     /// Repeats a tensor to a shape (trailing axes align, extents of 1 repeat).
-    pub(crate) fn spread(&mut self, t: &Tensor<'a>, shape: &[Dim], place: Place) -> R<Tensor<'a>> {
-        if self.type_of(t).shape == shape {
+    pub(crate) fn spread(&mut self, t: &Tensor<'a>, shape: &Shape, place: Place) -> R<Tensor<'a>> {
+        let ty = self.type_of(t);
+        if ty.shape == *shape {
             return Ok(t.clone());
         }
-        let ty = self.ty(t);
+        let want = TensorType::new(ty.dtype, shape.clone());
         let Some(lead) = shape.len().checked_sub(ty.shape.len()) else {
-            let want = TensorType::new(ty.dtype, shape.to_vec());
-            self.err(Diagnostic::new("E0204", format!("{ty} has more axes than {want}"), place, "here"));
+            let text = format!("{ty} has more axes than {want}");
+            self.err(Diagnostic::new("E0204", text, place, "here"));
             return Err(Bad);
         };
         let axes = (lead..shape.len()).collect();
-        self.add(Op::Expand { axes }, &[t], TensorType::new(ty.dtype, shape.to_vec()), place)
+        self.add(Op::Expand { axes }, &[t], want, place)
     }
 
     /// A leaf of the entry by path or name, once.
@@ -221,7 +223,8 @@ impl<'a> Ev<'a> {
     }
 
     /// The same tensor with a dim written as an equal one: equality is left to the binding.
-    pub(crate) fn retype(&mut self, t: &Tensor<'a>, shape: Vec<Dim>, why: &str, place: Place) -> R<Tensor<'a>> {
+    pub(crate) fn retype(&mut self, t: &Tensor<'a>, shape: impl Into<Shape>, why: &str, place: Place) -> R<Tensor<'a>> {
+        let shape = shape.into();
         if self.type_of(t).shape == shape {
             return Ok(t.clone());
         }

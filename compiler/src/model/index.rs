@@ -25,7 +25,7 @@ impl<'a> Ev<'a> {
     ) -> R<Value<'a>> {
         if let Some(name) = self.shaped_name(base, env) {
             let (shape, like) = self.shape_items(items, env)?;
-            return self.shaped(name, shape, like, Vec::new(), place);
+            return self.shaped(name, shape.into(), like, Vec::new(), place);
         }
         let v = self.eval(base, env)?;
         self.index_value(&v, items, env, self.at(env.module, base.span), place)
@@ -98,7 +98,7 @@ impl<'a> Ev<'a> {
                     let place = self.at(env.module, e.span);
                     match self.eval(e, env)? {
                         Value::Tensor(t) => {
-                            shape.extend(self.ty(&t).shape);
+                            shape.extend_from_slice(&self.type_of(&t).shape);
                             like = Some(t);
                         }
                         v if v.is_number() => {}
@@ -138,7 +138,7 @@ impl<'a> Ev<'a> {
             Value::Poison => Err(Bad),
             Value::Func(Func::Builtin(n)) if super::prelude::shaped(n).is_some() => {
                 let (shape, like) = self.shape_items(items, env)?;
-                self.shaped(super::prelude::shaped(n).unwrap_or("zeros"), shape, like, Vec::new(), place)
+                self.shaped(super::prelude::shaped(n).unwrap_or("zeros"), shape.into(), like, Vec::new(), place)
             }
             _ => {
                 let is = self.describe(v);
@@ -222,7 +222,7 @@ impl<'a> Ev<'a> {
             return Err(Bad);
         }
         // Slices first, then one gather, then new and dropped axes.
-        let (mut start, mut shape) = (vec![Dim::int(0); rank], ty.shape.clone());
+        let (mut start, mut shape) = (vec![Dim::int(0); rank], ty.shape.to_vec());
         let mut out: Vec<Option<usize>> = Vec::new(); // axis of the slice, or a new one
         let mut gather: Option<(usize, Tensor<'a>, Place)> = None;
         let mut axis = 0;
@@ -318,7 +318,7 @@ impl<'a> Ev<'a> {
             axis += 1;
         }
         let mut x = t.clone();
-        if shape != ty.shape {
+        if ty.shape != shape {
             let op = Op::Slice { start, step: vec![1; rank] };
             x = self.add(op, &[&x], TensorType::new(ty.dtype, shape), place)?;
         }

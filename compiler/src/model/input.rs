@@ -9,7 +9,7 @@ use uad_plan::{DType, Dim};
 
 use crate::diag::nearest::did_you_mean;
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Op, TensorType};
+use crate::graph::{Op, Shape, TensorType};
 
 use super::types::{Head, Use};
 use super::value::{Arg, Bad, Env, Frame, Func, Kind, R, Tensor, Value};
@@ -89,7 +89,7 @@ impl<'a> Ev<'a> {
         self.peer_info(name, leaf_type.clone(), leaf_unit, (source, checked.steps, checked.peer), place);
         let leaf = self.leaf(Op::Input(name.to_string()), name, leaf_type, place)?;
         if checked.rest.is_empty() {
-            return Ok(Value::Tensor(Tensor { unit, labels: Some(labels.into()), ..leaf }));
+            return Ok(Value::Tensor(Tensor { unit, labels: Some(labels.as_slice().into()), ..leaf }));
         }
         let mut v = Value::Tensor(Tensor { unit: leaf_unit, ..leaf });
         for (f, args, at) in checked.rest {
@@ -106,7 +106,7 @@ impl<'a> Ev<'a> {
             );
             return Err(Bad);
         }
-        Ok(Value::Tensor(Tensor { unit: unit.or(made.unit), labels: Some(labels.into()), ..made }))
+        Ok(Value::Tensor(Tensor { unit: unit.or(made.unit), labels: Some(labels.as_slice().into()), ..made }))
     }
 
     fn pipeline(
@@ -250,10 +250,10 @@ impl<'a> Ev<'a> {
                 let env = Frame::new(None, module, Kind::Fn, None);
                 let (t, u, labels) = self.declared_type(ty, &env, module, true)?;
                 // The source's own names must not meet those of the detector.
-                let shape =
+                let shape: Shape =
                     t.shape.iter().map(|d| d.as_name().map_or(d.clone(), |n| Dim::name(&format!("{n}'")))).collect();
                 let leaf = self.add(Op::Input("sample".into()), &[], TensorType::new(t.dtype, shape), place)?;
-                Value::Tensor(Tensor { unit: u, labels: Some(labels.into()), ..leaf })
+                Value::Tensor(Tensor { unit: u, labels: Some(labels.as_slice().into()), ..leaf })
             }
         };
         let mut checked = Checked::default();
@@ -441,7 +441,7 @@ fn leaf_type(name: &str, sample: &TensorType, declared: &TensorType) -> TensorTy
             None => d.clone(),
         }
     };
-    let shape = batch.iter().cloned().chain(sample.shape.iter().enumerate().map(dim)).collect();
+    let shape: Shape = batch.iter().cloned().chain(sample.shape.iter().enumerate().map(dim)).collect();
     TensorType::new(sample.dtype, shape)
 }
 

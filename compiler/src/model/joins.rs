@@ -8,7 +8,7 @@ use std::rc::Rc;
 use uad_plan::{DType, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
-use crate::graph::Op;
+use crate::graph::{Op, Shape};
 
 use super::Ev;
 use super::builtin::Given;
@@ -71,7 +71,7 @@ impl<'a> Ev<'a> {
                 self.err(d);
                 return Err(Bad);
             }
-            let mut shape = ty.shape.clone();
+            let mut shape = ty.shape.to_vec();
             shape[axis] = other.shape[axis].clone();
             parts[k] = self.retype(t, shape, "what is joined must fit", place)?;
         }
@@ -127,8 +127,9 @@ impl<'a> Ev<'a> {
             u = self.map(c, &[&u], place)?;
         }
         let ti = self.ty(&i);
-        let mut want = ty.shape.clone();
+        let mut want = ty.shape.to_vec();
         want.splice(axis..axis + 1, ti.shape.iter().cloned());
+        let want = Shape::from(want);
         if self.broadcast_shape(&self.ty(&u).shape, &want).as_deref() == Some(&want[..]) {
             u = self.spread(&u, &want, place)?;
         }

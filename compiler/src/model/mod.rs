@@ -48,7 +48,7 @@ use std::sync::Arc;
 use uad_grammar::ast::{ItemKind, Span, StmtKind};
 
 use crate::diag::{Diagnostic, Place, Severity};
-use crate::graph::{Graph, Op, TensorType};
+use crate::graph::{Graph, Op, Shape, TensorType};
 use crate::hash::{FxHashMap, FxHashSet};
 use crate::source::{Files, Loader};
 
@@ -111,6 +111,8 @@ pub(crate) struct Ev<'a> {
     detector: &'a str,
     out: Vec<Diagnostic>,
     seen: FxHashSet<(&'static str, Place)>,
+    /// Places as texts.
+    told: FxHashMap<Place, Arc<str>>,
     errors: usize,
     levels: Vec<Level<'a>>,
     init: Vec<Level<'a>>,
@@ -249,8 +251,12 @@ pub(crate) fn prune(g: &mut Graph) -> Vec<bool> {
     let mut names: Vec<String> = Vec::new();
     // Few differ.
     let mut used: Vec<&uad_plan::Dim> = Vec::new();
+    let mut last = &Shape::SCALAR;
     for n in &g.nodes {
-        for d in &n.ty.shape {
+        // A node shares the shape of the one before more often than not.
+        let anew: &[uad_plan::Dim] = if n.ty.shape == *last { &[] } else { &n.ty.shape };
+        last = &n.ty.shape;
+        for d in anew {
             if d.as_int().is_none() && !used.contains(&d) {
                 used.push(d);
                 names.extend(d.names());
@@ -362,6 +368,7 @@ fn evaluator<'a>(program: &'a Program, choice: &'a Choice, detector: &'a str) ->
         detector,
         out: Vec::new(),
         seen: FxHashSet::default(),
+        told: FxHashMap::default(),
         errors: 0,
         levels: Vec::new(),
         init: Vec::new(),
@@ -446,7 +453,7 @@ fn evaluate(mut ev: Ev) -> (Option<Model>, Vec<Diagnostic>, Facts) {
 /// Looks at functions and blocks of the root file that are not among the called, by themselves.
 fn evaluate_uncalled(program: &Program, choice: &Choice, called: &Called) -> Vec<Diagnostic> {
     let mut ev = evaluator(program, choice, "");
-    ev.uncalled(&|f| called.contains(&(0, f.name.span)));
+    ev.uncalled(called);
     ev.close()
 }
 
@@ -464,29 +471,28 @@ impl<'a> Ev<'a> {
         let mut facts = std::mem::take(&mut self.facts);
         let mut entries = std::mem::take(&mut self.graphs);
         entries.extend(score);
-        let mut reads: FxHashSet<String> = FxHashSet::default();
-        let mut fed: FxHashSet<String> = FxHashSet::default();
+        let mut stored = std::mem::take(&mut self.stored);
+        let mut stages = std::mem::take(&mut self.stages);
+        let mut inputs = std::mem::take(&mut self.inputs);
+        let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
+        let (mut reads, mut fed) = (FxHashSet::default(), FxHashSet::default());
         for g in &entries {
             leaves(g, &mut reads, &mut fed);
-            reads.extend(g.writes.iter().map(|w| w.0.clone()));
+            reads.extend(g.writes.iter().map(|w| w.0.as_str()));
         }
-        reads.extend(self.stages.iter().flat_map(|s| s.replaces.iter().cloned()));
-        let mut stored = std::mem::take(&mut self.stored);
-        stored.retain(|s| reads.contains(&s.path));
-        let mut stages = std::mem::take(&mut self.stages);
+        reads.extend(stages.iter().flat_map(|s| s.replaces.iter().map(String::as_str)));
+        stored.retain(|s| reads.contains(s.path.as_str()));
+        inputs.retain(|i| fed.contains(i.name.as_str()));
+        init.writes.retain(|w| reads.contains(w.0.as_str()));
         for s in &mut stages {
-            let mut r: FxHashSet<String> = FxHashSet::default();
+            let mut r = FxHashSet::default();
             for g in entries.iter().filter(|g| g.name == s.name || Some(&g.name) == s.finish.as_ref()) {
                 leaves(g, &mut r, &mut FxHashSet::default());
             }
-            s.reads = stored.iter().map(|t| t.path.clone()).filter(|p| r.contains(p)).collect();
+            s.reads = stored.iter().map(|t| &t.path).filter(|p| r.contains(p.as_str())).cloned().collect();
         }
-        let mut init = self.init.pop().map(|l| l.graph).unwrap_or_default();
-        init.writes.retain(|w| reads.contains(&w.0));
         prune(&mut init);
         entries.insert(0, init);
-        let mut inputs = std::mem::take(&mut self.inputs);
-        inputs.retain(|i| fed.contains(&i.name));
         let mut instances: Vec<String> = Vec::new();
         let mut known: FxHashSet<&str> = FxHashSet::default();
         for s in &stored {
@@ -531,14 +537,14 @@ impl<'a> Ev<'a> {
 }
 
 /// Weights, states and inputs that a graph reads; bodies of loops read through captures only.
-fn leaves(g: &Graph, stored: &mut FxHashSet<String>, inputs: &mut FxHashSet<String>) {
+fn leaves<'g>(g: &'g Graph, stored: &mut FxHashSet<&'g str>, inputs: &mut FxHashSet<&'g str>) {
     for n in &g.nodes {
         match &n.op {
             Op::Weight(p) | Op::State(p) => {
-                stored.insert(p.clone());
+                stored.insert(p);
             }
             Op::Input(p) => {
-                inputs.insert(p.clone());
+                inputs.insert(p);
             }
             _ => {}
         }

@@ -88,8 +88,11 @@ pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<M
 
 /// Parses modules at once.
 fn parsed(texts: &[(&str, Cow<str>)]) -> FxHashMap<String, Parsed> {
-    let trees = super::on_deep_stacks(texts.len(), |n| uad_grammar::parse(&texts[n].1));
-    texts.iter().zip(trees).filter_map(|(t, tree)| Some((t.0.to_string(), tree?))).collect()
+    // The longest first: no thread is left with one at the end.
+    let mut order: Vec<&(&str, Cow<str>)> = texts.iter().collect();
+    order.sort_by_cached_key(|t| std::cmp::Reverse(t.1.bytes().filter(|b| !b.is_ascii_whitespace()).count()));
+    let trees = super::on_deep_stacks(order.len(), |n| uad_grammar::parse(&order[n].1));
+    order.iter().zip(trees).filter_map(|(t, tree)| Some((t.0.to_string(), tree?))).collect()
 }
 
 fn folder(path: &str) -> &str {

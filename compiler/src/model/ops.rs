@@ -10,13 +10,19 @@ use uad_grammar::ast::ViewSide;
 use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Op, TensorType};
+use crate::graph::{Op, Shape, TensorType};
 
 use super::Ev;
 use super::value::{Bad, Env, R, Tensor, Value};
 
 /// Operands of a scalar operation.
 type Few<T> = SmallVec<[T; 3]>;
+
+/// Does a shape become another by repeating axes of extent 1 and what lacks in front?
+fn repeats(own: &[Dim], whole: &[Dim]) -> bool {
+    let lead = whole.len().checked_sub(own.len());
+    lead.is_some_and(|lead| own.iter().zip(&whole[lead..]).all(|(d, s)| d == s || d.is(1)))
+}
 
 impl<'a> Ev<'a> {
     /// The shape of two under broadcasting, or `None` where two dims differ.
@@ -39,10 +45,15 @@ impl<'a> Ev<'a> {
 
     /// Tensors at one shape; dims that only a binding can compare become requirements.
     pub(crate) fn align(&mut self, args: &[(Tensor<'a>, Place)], place: Place) -> R<Few<Tensor<'a>>> {
-        if let [(first, _), rest @ ..] = args
-            && rest.iter().all(|(t, _)| self.type_of(t).shape == self.type_of(first).shape)
-        {
-            return Ok(args.iter().map(|a| a.0.clone()).collect());
+        // Most often one of them has the shape of all.
+        let mut shapes = args.iter().map(|(t, _)| &self.type_of(t).shape);
+        if let Some(shape) = shapes.find(|s| args.iter().all(|(t, _)| repeats(&self.type_of(t).shape, s))) {
+            let shape = shape.clone();
+            let mut out = Few::new();
+            for (t, p) in args {
+                out.push(self.spread(t, &shape, *p)?);
+            }
+            return Ok(out);
         }
         let mut shape: Vec<Dim> = Vec::new();
         let mut owner = vec![];
@@ -71,16 +82,15 @@ impl<'a> Ev<'a> {
                 }
             }
         }
-        let mut out = Few::new();
+        let (mut out, shape) = (Few::new(), Shape::from(shape));
         for (t, p) in args {
             let own = &self.type_of(t).shape;
             let lead = shape.len() - own.len();
-            let fits = own.iter().zip(&shape[lead..]).all(|(d, s)| d.is(1) || d == s);
-            let t = if fits {
+            let t = if repeats(own, &shape) {
                 t.clone()
             } else {
                 let fixed = own.iter().zip(&shape[lead..]).map(|(d, s)| if d.is(1) { d.clone() } else { s.clone() });
-                self.retype(t, fixed.collect(), "operands must have one shape", *p)?
+                self.retype(t, fixed.collect::<Shape>(), "operands must have one shape", *p)?
             };
             out.push(self.spread(&t, &shape, place)?);
         }
@@ -260,7 +270,7 @@ impl<'a> Ev<'a> {
                 self.err(Diagnostic::new("E0203", "dimensions differ", a.1, sa).label(b.1, sb));
                 return Err(Bad);
             }
-            let mut shape = ty.shape.clone();
+            let mut shape = ty.shape.to_vec();
             shape[ky] = tx.shape[kx].clone();
             y = self.retype(&y, shape, "`@` pairs axes of one extent", place)?;
         }
@@ -272,7 +282,7 @@ impl<'a> Ev<'a> {
             if la < lead {
                 let mut shape = ty.shape[..lead - la].to_vec();
                 shape.extend(tx.shape.iter().cloned());
-                x = self.spread(&x, &shape, place)?;
+                x = self.spread(&x, &shape.into(), place)?;
             }
             let sx = self.ty(&x).shape;
             let la = sx.len() - 2;
@@ -281,13 +291,13 @@ impl<'a> Ev<'a> {
                 let sy = self.ty(&y).shape;
                 if sy[j] != sx[i] {
                     if sy[j].is(1) {
-                        let mut shape = sy.clone();
+                        let mut shape = sy.to_vec();
                         shape[j] = sx[i].clone();
-                        y = self.spread(&y, &shape, place)?;
+                        y = self.spread(&y, &shape.into(), place)?;
                     } else if sx[i].is(1) {
-                        let mut shape = sx.clone();
+                        let mut shape = sx.to_vec();
                         shape[i] = sy[j].clone();
-                        x = self.spread(&x, &shape, place)?;
+                        x = self.spread(&x, &shape.into(), place)?;
                     } else {
                         self.err(
                             Diagnostic::new("E0203", "dimensions differ", a.1, format!("is {tx}"))
@@ -409,7 +419,7 @@ impl<'a> Ev<'a> {
                             self.err(Diagnostic::new("E0203", "dimensions differ", x.2, sa).label(y.2, sb));
                             return Err(Bad);
                         }
-                        let mut shape = self.ty(&yt).shape;
+                        let mut shape = self.type_of(&yt).shape.to_vec();
                         shape[j] = dx;
                         yt = self.retype(&yt, shape, "`dot` pairs axes of one extent", place)?;
                     }

@@ -3,6 +3,10 @@
 //! In: a name. Out: what it is. Invariants: one table of names; a name that is here and declared by a file is the file's.
 //! Imports: values.
 
+use std::sync::LazyLock;
+
+use crate::hash::FxHashMap;
+
 use super::value::{Func, Value};
 
 /// Functions of the prelude with their parameters, in order; a trailing `?` marks one that may be left out.
@@ -68,9 +72,16 @@ pub(crate) const FUNCTIONS: &[(&str, &[&str])] = &[
     ("init.normal", &["shape", "mean?", "std?"]),
 ];
 
+/// The row of a name: every call of the library asks for one.
+fn function(name: &str) -> Option<&'static (&'static str, &'static [&'static str])> {
+    static ROWS: LazyLock<FxHashMap<&str, usize>> =
+        LazyLock::new(|| FUNCTIONS.iter().enumerate().map(|(n, f)| (f.0, n)).collect());
+    ROWS.get(name).map(|n| &FUNCTIONS[*n])
+}
+
 /// The parameters of a function of the prelude.
 pub(crate) fn parameters(name: &str) -> &'static [&'static str] {
-    FUNCTIONS.iter().find(|f| f.0 == name).map_or(&[], |f| f.1)
+    function(name).map_or(&[], |f| f.1)
 }
 
 /// The value of a name of the prelude.
@@ -86,7 +97,7 @@ pub(crate) fn value<'a>(name: &str) -> Option<Value<'a>> {
     if name.starts_with("init.") {
         return None;
     }
-    FUNCTIONS.iter().find(|f| f.0 == name).map(|f| Value::Func(Func::Builtin(f.0)))
+    function(name).map(|f| Value::Func(Func::Builtin(f.0)))
 }
 
 /// The initialiser of a name.

@@ -10,7 +10,7 @@ use crate::source::{Files, Loader};
 
 use super::modules::{self, Lost, Module};
 use super::set::{self, Setting};
-use super::{Called, Choice, Facts, Model, evaluate, evaluate_uncalled, evaluator};
+use super::{Called, Choice, Facts, Model, evaluate, evaluate_uncalled, evaluator, uncalled};
 
 /// A file by its lines, for messages.
 pub(crate) struct Lines<'f> {
@@ -83,6 +83,11 @@ impl<'f> Program<'f> {
         facts.own = self.own().map(|t| t.0).collect();
         super::tell::without_consequences(&mut out, self);
         (model, out, facts)
+    }
+
+    /// Is a function or block of the root not among the called?
+    pub fn has_uncalled(&self, called: &Called) -> bool {
+        self.modules.first().is_some_and(|root| uncalled::left(root, called).next().is_some())
     }
 
     /// What is wrong with functions and blocks of the root that nobody calls. On a deep stack.

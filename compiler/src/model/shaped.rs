@@ -6,7 +6,7 @@
 use uad_plan::{DType, Dim, ScalarOp};
 
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Op, TensorType};
+use crate::graph::{Op, Shape, TensorType};
 
 use super::Ev;
 use super::builtin::Given;
@@ -31,10 +31,7 @@ impl<'a> Ev<'a> {
         }
         let g = self.given(full, args, place)?;
         let Some((Value::List(l), p)) = &g[0] else { return Err(Bad) };
-        let mut shape = Vec::new();
-        for d in l.iter() {
-            shape.push(self.whole(d, *p, "a dimension")?);
-        }
+        let shape: Shape = l.iter().map(|d| self.whole(d, *p, "a dimension")).collect::<R<_>>()?;
         let rest: Vec<Arg<'a>> =
             g[1..].iter().flatten().map(|(v, p)| Arg { name: None, value: v.clone(), place: *p }).collect();
         match full {
@@ -49,13 +46,13 @@ impl<'a> Ev<'a> {
         }
     }
 
-    pub(super) fn filled(&mut self, v: Value<'a>, shape: &[Dim], place: Place) -> R<Value<'a>> {
+    pub(super) fn filled(&mut self, v: Value<'a>, shape: &Shape, place: Place) -> R<Value<'a>> {
         let dtype = match &v {
             Value::Bool(_) => DType::Bool,
             Value::Tensor(t) => self.type_of(t).dtype,
             _ => DType::F32,
         };
-        self.countable(&TensorType::new(dtype, shape.to_vec()), place)?;
+        self.countable(shape, place)?;
         let t = self.lift(&v, dtype, place)?;
         self.spread(&t, shape, place).map(Value::Tensor)
     }
@@ -64,13 +61,13 @@ impl<'a> Ev<'a> {
     pub(crate) fn shaped(
         &mut self,
         name: &'static str,
-        shape: Vec<Dim>,
+        shape: Shape,
         like: Option<Tensor<'a>>,
         args: Vec<Arg<'a>>,
         place: Place,
     ) -> R<Value<'a>> {
         let g = self.given(name, args, place)?;
-        self.countable(&TensorType::new(DType::F32, shape.clone()), place)?;
+        self.countable(&shape, place)?;
         let arg = |n: usize, default: f64| g.get(n).cloned().flatten().map_or((Value::Float(default), place), |v| v);
         let mut r = match name {
             "zeros" => self.filled(Value::Float(0.0), &shape, place)?,
@@ -189,14 +186,14 @@ impl<'a> Ev<'a> {
     }
 
     /// A permutation from a seed: the order of a hash of the positions. The same for every run and device.
-    pub(super) fn fixed_permutation(&mut self, shape: &[Dim], g: &Given<'a>, place: Place) -> R<Value<'a>> {
+    pub(super) fn fixed_permutation(&mut self, shape: &Shape, g: &Given<'a>, place: Place) -> R<Value<'a>> {
         if shape.len() != 1 {
             let text = "`fixed.permutation` has one axis";
             self.err(Diagnostic::new("E0204", text, place, format!("{} axes", shape.len())));
             return Err(Bad);
         }
         let seed = self.int_arg(&g[0], 0, "a seed")?;
-        let ty = TensorType::new(DType::I32, shape.to_vec());
+        let ty = TensorType::new(DType::I32, shape.clone());
         let mut x = self.add(Op::Iota { axis: 0 }, &[], ty, place)?;
         // Integer mixing by xor, shifts and odd factors (wrapping), three rounds.
         let number = |ev: &mut Ev<'a>, v: i32| -> R<Tensor<'a>> {
@@ -249,12 +246,12 @@ impl<'a> Ev<'a> {
         if *n == 1 { path } else { format!("{path}.{n}") }
     }
 
-    pub(super) fn draw(&mut self, kind: &str, shape: &[Dim], lane: u8, place: Place) -> R<Tensor<'a>> {
+    pub(super) fn draw(&mut self, kind: &str, shape: &Shape, lane: u8, place: Place) -> R<Tensor<'a>> {
         let site = self.draw_site(kind);
         self.draw_at(&site, shape, lane, place)
     }
 
-    pub(super) fn draw_at(&mut self, site: &str, shape: &[Dim], lane: u8, place: Place) -> R<Tensor<'a>> {
+    pub(super) fn draw_at(&mut self, site: &str, shape: &Shape, lane: u8, place: Place) -> R<Tensor<'a>> {
         let sample = shape.iter().position(|d| d.as_name() == Some("b"));
         if sample.is_none() && shape.iter().any(|d| d.names().iter().any(|n| n == "b")) {
             self.warn(
@@ -268,7 +265,7 @@ impl<'a> Ev<'a> {
             );
         }
         let op = Op::Draw { site: site.to_string(), lane, sample };
-        let t = self.add(op, &[], TensorType::new(DType::F32, shape.to_vec()), place)?;
+        let t = self.add(op, &[], TensorType::new(DType::F32, shape.clone()), place)?;
         self.facts.draws.entry(site.to_string()).or_insert(place);
         Ok(t)
     }

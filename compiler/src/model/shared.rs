@@ -175,8 +175,9 @@ impl<'a> Ev<'a> {
             }
         }
         let mut to = vec![NodeId(0); live.len()];
-        let mut graph = Graph { scopes: old.graph.scopes.clone(), ..Graph::default() };
-        let mut places = Vec::new();
+        let count = live.iter().filter(|l| **l).count();
+        let (nodes, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut graph = Graph { scopes: old.graph.scopes.clone(), nodes, ..Graph::default() };
         for (n, node) in old.graph.nodes.iter().enumerate().filter(|n| live[n.0]) {
             to[n] = NodeId(graph.nodes.len() as u32);
             let args = node.args.iter().map(|a| to[a.0 as usize]).collect();
@@ -228,7 +229,7 @@ impl<'a> Ev<'a> {
         level.graph.writes.clone_from(writes);
         level.graph.named.clone_from(named);
         level.graph.requires.clone_from(requires);
-        level.places.clone_from(&common.places);
+        level.places.extend_from_slice(&common.places);
         for (n, node) in level.graph.nodes.iter().enumerate() {
             if let Op::Input(p) | Op::Weight(p) | Op::State(p) = &node.op {
                 level.leaves.insert(p.clone(), NodeId(n as u32));

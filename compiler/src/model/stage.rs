@@ -329,7 +329,8 @@ impl<'a> Ev<'a> {
             if collects { depends(&g, input) } else { vec![false; g.nodes.len()] }
         };
         let (whole, batch) = (of(true), of(false));
-        let (late, now): (Vec<_>, Vec<_>) = g.writes.iter().cloned().partition(|w| whole[w.1.0 as usize]);
+        let (late, now): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut g.writes).into_iter().partition(|w| whole[w.1.0 as usize]);
         let (late_new, new): (Vec<_>, Vec<_>) = replaced.into_iter().partition(|w| whole[w.1.0 as usize]);
         for (path, n) in late.iter().chain(&late_new) {
             if batch[n.0 as usize] {

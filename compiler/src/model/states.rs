@@ -10,8 +10,9 @@ use uad_grammar::ast::{DimItem, Expr, ExprKind, IndexItem, Param, StagePart, Stm
 use uad_plan::{Dim, StoredKind};
 
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Op, TensorType};
+use crate::graph::{Op, Shape, TensorType};
 
+use super::types::Labels;
 use super::value::{Bad, Env, Frame, Kind, Owner, R, Tensor, Value};
 use super::{EntryKind, Ev};
 
@@ -49,7 +50,7 @@ impl<'a> Ev<'a> {
         state: &str,
         owner: &Owner<'a>,
         env: &Env<'a>,
-    ) -> R<(TensorType, Option<&'a str>, Vec<&'a str>)> {
+    ) -> R<(TensorType, Option<&'a str>, Labels<'a>)> {
         if let TypeKind::Tensor(_, dims) = &ty.kind {
             for d in dims {
                 if let DimItem::Expr(Expr { kind: ExprKind::Name(n), span }) = d
@@ -155,7 +156,7 @@ impl<'a> Ev<'a> {
                     self.err(Diagnostic::new("E0204", text, place, "declared here"));
                     return Err(Bad);
                 }
-                let (mut shape, mut labels) = (Vec::new(), Vec::new());
+                let (mut shape, mut labels) = (Vec::new(), Labels::new());
                 for (axis, (d, have)) in dims.iter().zip(&given.shape).enumerate() {
                     let name = match d {
                         DimItem::Expr(Expr { kind: ExprKind::Name(n), .. }) => n.as_str(),
@@ -230,7 +231,7 @@ impl<'a> Ev<'a> {
         }
         // Extents that the state knows are demanded of what only a binding knows.
         let known = |(a, b): (&Dim, &Dim)| if b.as_int().is_some() { b.clone() } else { a.clone() };
-        let shape = ty.shape.iter().zip(&want.shape).map(known).collect();
+        let shape: Shape = ty.shape.iter().zip(&want.shape).map(known).collect();
         let t = self.retype(t, shape, "what a state becomes has its type", place)?;
         Ok(Value::Tensor(t))
     }

@@ -108,14 +108,17 @@ impl<'a> Ev<'a> {
     }
 
     /// `uniad.uad:21`.
-    pub(crate) fn where_is(&self, place: Place) -> Arc<str> {
-        match self.lines.get(place.file) {
+    pub(crate) fn where_is(&mut self, place: Place) -> Arc<str> {
+        // Blocks are inlined: the same places again and again.
+        let lines = self.lines;
+        let text = || match lines.get(place.file) {
             Some(l) => {
                 let line = l.starts.partition_point(|s| *s <= place.span.start);
                 [l.name, ":", &line.max(1).to_string()].concat().into()
             }
             None => "".into(),
-        }
+        };
+        self.told.entry(place).or_insert_with(text).clone()
     }
 
     /// The text at a place.

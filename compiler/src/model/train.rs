@@ -126,25 +126,25 @@ impl<'a> Ev<'a> {
         };
         let now = self.constant(DType::F32, 1.0, place)?;
         let now = Value::Tensor(self.map(ScalarOp::Add, &[&step, &now], place)?);
-        let mut after: Vec<(String, Tensor<'a>)> = Vec::new();
+        let mut after: Vec<(&String, Tensor<'a>)> = Vec::with_capacity(trained.len());
         let mut alike = vec![Alike::default(); optimisers.len()];
         for ((path, node, group), slope) in trained.iter().zip(slopes) {
             let weight = self.tensor(*node);
             let args = vec![Value::Tensor(weight.clone()), Value::Tensor(slope), now.clone(), rate.clone()];
             let new = self.kept_by(&optimisers[*group], path, args, &weight, &mut alike[*group], info, place)?;
-            after.push((path.clone(), new));
+            after.push((path, new));
         }
         for (path, new) in &after {
-            self.levels[0].graph.writes.push((path.clone(), new.node));
+            self.levels[0].graph.writes.push(((*path).clone(), new.node));
         }
         if let Some((f, at)) = &with.average {
             let mut alike = Alike::default();
             for (path, new) in &after {
                 let args = vec![Value::Tensor(new.clone()), now.clone()];
                 let mean = self.kept_by(f, path, args, new, &mut alike, info, *at)?;
-                let own = self.levels[0].graph.writes.iter().find(|w| w.1 == mean.node && w.0 != *path);
+                let own = self.levels[0].graph.writes.iter().find(|w| w.1 == mean.node && w.0 != **path);
                 match own.map(|w| w.0.clone()) {
-                    Some(state) => self.averages.push((path.clone(), state)),
+                    Some(state) => self.averages.push(((*path).clone(), state)),
                     None => {
                         self.err(Diagnostic::new("E0413", "an average gives back a state of its own", *at, "does not"));
                         return Err(Bad);

@@ -15,6 +15,9 @@ use crate::graph::TensorType;
 use super::Ev;
 use super::value::{Bad, Env, Func, Kind, R, Tensor, Value};
 
+/// Names of axes as written, empty where there is none.
+pub(crate) type Labels<'a> = SmallVec<[&'a str; 8]>;
+
 /// What a type is put to use for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -346,7 +349,7 @@ impl<'a> Ev<'a> {
             _ => DType::F32,
         });
         let t = self.lift(&v, dtype, place)?;
-        self.spread(&t, &shape, place).map(Value::Tensor)
+        self.spread(&t, &shape.into(), place).map(Value::Tensor)
     }
 
     fn fit_dims(
@@ -378,7 +381,7 @@ impl<'a> Ev<'a> {
         }
         let extra = rank - fixed;
         let mut anew: Vec<(usize, Dim)> = Vec::new();
-        let mut labels: SmallVec<[&'a str; 8]> = match &t.labels {
+        let mut labels: Labels<'a> = match &t.labels {
             Some(old) if old.len() == rank => SmallVec::from_slice(old),
             _ => smallvec![""; rank],
         };
@@ -433,11 +436,12 @@ impl<'a> Ev<'a> {
         let why = "a declared dimension must be what is given";
         let mut out = t.clone();
         if !anew.is_empty() {
-            let mut shape = ty.shape.clone();
+            let mut shape = ty.shape.to_vec();
             anew.into_iter().for_each(|(axis, d)| shape[axis] = d);
             out = self.retype(t, shape, why, place)?;
         }
-        if out.labels.as_deref() != Some(labels.as_slice()) {
+        let same = out.labels.as_deref().map_or(labels.iter().all(|l| l.is_empty()), |l| l == labels.as_slice());
+        if !same {
             out.labels = Some(labels.as_slice().into());
         }
         Ok(out)
@@ -502,7 +506,7 @@ impl<'a> Ev<'a> {
 
     /// The value of a dim's name, if it has one in this call or around it.
     pub(crate) fn known_dim(&mut self, name: &str, env: &Env<'a>) -> R<Option<(Dim, Option<Place>)>> {
-        let mut at = Some(env.clone());
+        let mut at = Some(env);
         let mut first = true;
         while let Some(f) = at {
             // A signature's names are its own: dims of a body around a local function are not read, its integers are.
@@ -512,7 +516,7 @@ impl<'a> Ev<'a> {
                 return Ok(Some((d, Some(p))));
             }
             if let Some(slot) = f.slot(name) {
-                if let Value::Int(d) = self.read_slot(&slot, name, &f)? {
+                if let Value::Int(d) = self.read_slot(&slot, name, f)? {
                     return Ok(Some((d, None)));
                 }
             } else {
@@ -521,14 +525,14 @@ impl<'a> Ev<'a> {
                     && !thunk.done.get()
                     && !thunk.busy.get()
                 {
-                    self.force(&thunk, &f)?;
+                    self.force(&thunk, f)?;
                     if let Some((d, p)) = f.dim(name) {
                         return Ok(Some((d, Some(p))));
                     }
                 }
             }
             first = false;
-            at = f.parent.clone();
+            at = f.parent.as_ref();
         }
         Ok(None)
     }
@@ -586,7 +590,7 @@ impl<'a> Ev<'a> {
         env: &Env<'a>,
         module: usize,
         open: bool,
-    ) -> R<(TensorType, Option<&'a str>, Vec<&'a str>)> {
+    ) -> R<(TensorType, Option<&'a str>, Labels<'a>)> {
         let place = self.at(module, ty.span);
         let (name, dims): (_, &'a [DimItem]) = match &ty.kind {
             TypeKind::Name(n) => (n, &[]),
@@ -605,7 +609,7 @@ impl<'a> Ev<'a> {
                 return Err(Bad);
             }
         };
-        let (mut shape, mut labels) = (Vec::new(), Vec::new());
+        let (mut shape, mut labels) = (SmallVec::<[Dim; 8]>::new(), Labels::new());
         for d in dims {
             match d {
                 DimItem::Expr(e) => {
@@ -665,6 +669,6 @@ impl<'a> Ev<'a> {
                 return Err(Bad);
             }
         }
-        Ok((TensorType::new(dtype, shape), unit, labels))
+        Ok((TensorType::new(dtype, shape.as_slice()), unit, labels))
     }
 }

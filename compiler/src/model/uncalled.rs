@@ -12,25 +12,30 @@ use uad_plan::{DType, Dim};
 use crate::diag::Place;
 use crate::graph::{Op, TensorType};
 
+use super::modules::Module;
 use super::types::Head;
 use super::value::{Arg, Env, FnValue, Frame, Func, Instance, Kind, Owner, Tensor, Value};
-use super::{EntryKind, Ev};
+use super::{Called, EntryKind, Ev};
+
+/// What the root file declares and is not among the called; blocks are told apart.
+pub(super) fn left<'a>(root: &'a Module, called: &Called) -> impl Iterator<Item = (&'a Function, bool)> {
+    let declared = root.ast.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Fn(f) => Some((f, false)),
+        ItemKind::Block(f) => Some((f, true)),
+        _ => None,
+    });
+    declared.filter(|(decl, _)| {
+        // A step of the loader has no body to look at.
+        let empty = super::call::attribute(decl, "loader").is_some() || decl.result.is_none();
+        !called.contains(&(0, decl.name.span)) && (decl.body.value.is_some() || !empty)
+    })
+}
 
 impl<'a> Ev<'a> {
     /// Elaborates what the root file declares and no entry called.
-    pub(crate) fn uncalled(&mut self, called: &dyn Fn(&Function) -> bool) {
+    pub(crate) fn uncalled(&mut self, called: &Called) {
         let modules = self.modules;
-        for item in &modules[0].ast.items {
-            let (decl, block) = match &item.kind {
-                ItemKind::Fn(f) => (f, false),
-                ItemKind::Block(f) => (f, true),
-                _ => continue,
-            };
-            // A step of the loader has no body to look at.
-            let empty = super::call::attribute(decl, "loader").is_some() || decl.result.is_none();
-            if called(decl) || decl.body.value.is_none() && empty {
-                continue;
-            }
+        for (decl, block) in left(&modules[0], called) {
             self.alone(decl, block);
         }
     }

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use smallvec::SmallVec;
 use uad_grammar::ast::{Body, Expr, Function, Param, Stmt, Type};
 use uad_plan::Dim;
 
@@ -267,7 +268,7 @@ pub(crate) struct Frame<'a> {
     /// Kind.
     pub kind: Kind,
     /// Values.
-    pub vars: RefCell<Vec<(&'a str, Slot<'a>)>>,
+    pub vars: RefCell<SmallVec<[(&'a str, Slot<'a>); 2]>>,
     /// Dims, with where each got its value.
     pub dims: RefCell<Vec<(&'a str, Dim, Place)>>,
     /// What `...` stands for.
@@ -316,9 +317,14 @@ impl<'a> Frame<'a> {
 
     /// The slot of a name in this frame alone.
     pub fn slot(&self, name: &str) -> Option<Slot<'a>> {
-        let slot = self.vars.borrow().iter().find(|v| v.0 == name).map(|v| v.1.clone())?;
+        self.seen(name, Slot::clone)
+    }
+
+    /// What is asked of the slot of a name in this frame alone.
+    pub fn seen<T>(&self, name: &str, ask: impl FnOnce(&Slot<'a>) -> T) -> Option<T> {
+        let answer = self.vars.borrow().iter().find(|v| v.0 == name).map(|v| ask(&v.1))?;
         self.note(name);
-        Some(slot)
+        Some(answer)
     }
 
     fn note(&self, name: &str) {
@@ -343,7 +349,7 @@ impl<'a> Owner<'a> {
 
     /// Path of a thing of this name in it.
     pub fn join(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() { name.to_string() } else { [&self.path, ".", name].concat() }
     }
 }
 

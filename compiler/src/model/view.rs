@@ -3,11 +3,12 @@
 //! In: a tensor and a pattern or index items. Out: permutes, reshapes, expansions, slices and gathers. Invariants: a
 //! view keeps the unit; every axis on the left stands on the right, or is 1. Imports: values, emission.
 
+use smallvec::{SmallVec, smallvec};
 use uad_grammar::ast::{ViewAxis, ViewSide};
 use uad_plan::{Dim, Relation};
 
 use crate::diag::{Diagnostic, Place};
-use crate::graph::{Op, TensorType};
+use crate::graph::{Op, Shape, TensorType};
 
 use super::Ev;
 use super::value::{Bad, Env, R, Tensor, Value};
@@ -21,24 +22,27 @@ pub(crate) enum Atom<'a> {
     Rest(Place),
 }
 
+/// Parts of a pattern: most have few axes.
+type Few<T> = SmallVec<[T; 6]>;
+
 /// An axis of a pattern: its atoms, and whether they stood in parentheses.
-type Axis<'a> = (Vec<Atom<'a>>, bool);
+type Axis<'a> = (SmallVec<[Atom<'a>; 2]>, bool);
 
 /// One side of a pattern.
-type Side<'a> = Vec<Axis<'a>>;
+type Side<'a> = SmallVec<[Axis<'a>; 4]>;
 
 impl<'a> Ev<'a> {
     fn side(&mut self, s: &'a ViewSide, env: &Env<'a>) -> R<Side<'a>> {
-        let mut out = Vec::new();
+        let mut out = Side::new();
         for a in &s.axes {
             out.push(match a {
                 ViewAxis::Group(inner, _) => {
-                    let mut atoms = Vec::new();
+                    let mut atoms = SmallVec::new();
                     self.atoms(inner, env, &mut atoms, 0)?;
                     (atoms, true)
                 }
                 a => {
-                    let mut atoms = Vec::new();
+                    let mut atoms = SmallVec::new();
                     self.atoms(std::slice::from_ref(a), env, &mut atoms, 0)?;
                     (atoms, false)
                 }
@@ -47,7 +51,7 @@ impl<'a> Ev<'a> {
         Ok(out)
     }
 
-    fn atoms(&mut self, axes: &'a [ViewAxis], env: &Env<'a>, out: &mut Vec<Atom<'a>>, depth: usize) -> R<()> {
+    fn atoms(&mut self, axes: &'a [ViewAxis], env: &Env<'a>, out: &mut SmallVec<[Atom<'a>; 2]>, depth: usize) -> R<()> {
         for a in axes {
             match a {
                 ViewAxis::Name(n) => out.push(Atom::Name(&n.text, self.at(env.module, n.span))),
@@ -130,8 +134,8 @@ impl<'a> Ev<'a> {
         }
         let extra = rank - fixed;
         // Left: atoms with their dims.
-        let mut names: Vec<(&'a str, Dim)> = Vec::new();
-        let mut atoms: Vec<(Option<&'a str>, Dim)> = Vec::new();
+        let mut names: Few<(&'a str, Dim)> = Few::new();
+        let mut atoms: Few<(Option<&'a str>, Dim)> = Few::new();
         let mut rest: Option<Vec<Dim>> = None;
         let mut axis = 0;
         for g in &ls {
@@ -156,8 +160,8 @@ impl<'a> Ev<'a> {
         axis: usize,
         env: &Env<'a>,
         base: Place,
-        names: &mut Vec<(&'a str, Dim)>,
-        atoms: &mut Vec<(Option<&'a str>, Dim)>,
+        names: &mut Few<(&'a str, Dim)>,
+        atoms: &mut Few<(Option<&'a str>, Dim)>,
         rest: &mut Option<Vec<Dim>>,
     ) -> R<()> {
         let whole = ty.shape[axis].clone();
@@ -298,11 +302,11 @@ impl<'a> Ev<'a> {
         place: Place,
     ) -> R<Value<'a>> {
         // Right: for every atom, the left atom it takes, or a new dim.
-        let mut order: Vec<Option<usize>> = Vec::new();
-        let mut dims: Vec<Dim> = Vec::new();
-        let mut groups: Vec<usize> = Vec::new();
-        let mut labels: Vec<&'a str> = Vec::new();
-        let mut taken = vec![false; atoms.len()];
+        let mut order: Few<Option<usize>> = Few::new();
+        let mut dims: Few<Dim> = Few::new();
+        let mut groups: Few<usize> = Few::new();
+        let mut labels: Few<&'a str> = Few::new();
+        let mut taken: Few<bool> = smallvec![false; atoms.len()];
         for (g, grouped) in rs {
             let before = dims.len();
             let mut lone_rest = false;
@@ -423,8 +427,8 @@ impl<'a> Ev<'a> {
             );
         }
         // Reshape to the kept atoms, permute, expand, reshape to groups.
-        let kept: Vec<usize> = (0..atoms.len()).filter(|k| taken[*k]).collect();
-        let opened: Vec<Dim> = kept.iter().map(|k| atoms[*k].1.clone()).collect();
+        let kept: Few<usize> = (0..atoms.len()).filter(|k| taken[*k]).collect();
+        let opened: Shape = kept.iter().map(|k| atoms[*k].1.clone()).collect();
         let mut x = self.reshaped(t, opened, place)?;
         let perm: Vec<usize> = order.iter().flatten().map(|k| kept.iter().position(|q| q == k).unwrap_or(0)).collect();
         if perm.windows(2).any(|w| w[0] > w[1]) {
@@ -432,25 +436,25 @@ impl<'a> Ev<'a> {
         }
         if order.iter().any(Option::is_none) {
             let axes: Vec<usize> = (0..order.len()).filter(|n| order[*n].is_some()).collect();
-            let full = TensorType::new(ty.dtype, dims.clone());
-            self.countable(&full, place)?;
+            let full = TensorType::new(ty.dtype, dims.as_slice());
+            self.countable(&dims, place)?;
             x = self.add(Op::Expand { axes }, &[&x], full, place)?;
         }
-        let mut shape = Vec::new();
+        let mut shape: Few<Dim> = Few::new();
         let mut n = 0;
         for g in groups {
             shape.push(Dim::product(&dims[n..n + g]).map_err(|e| self.dim_error(e, place))?);
             n += g;
         }
-        x = self.reshaped(&x, shape, place)?;
+        x = self.reshaped(&x, shape.as_slice(), place)?;
         x.unit = t.unit;
-        x.labels = Some(labels.into());
+        x.labels = Some(labels.as_slice().into());
         Ok(Value::Tensor(x))
     }
 
-    /// The number of elements of a type must be a number.
-    pub(crate) fn countable(&mut self, ty: &TensorType, place: Place) -> R<()> {
-        match Dim::product(&ty.shape) {
+    /// The number of elements of a shape must be a number.
+    pub(crate) fn countable(&mut self, shape: &[Dim], place: Place) -> R<()> {
+        match Dim::product(shape) {
             Ok(n) if n.as_int().is_none_or(|n| n < 1 << 44) => Ok(()),
             _ => {
                 self.err(Diagnostic::new("E0215", "a tensor of more elements than any machine holds", place, ""));
@@ -460,8 +464,8 @@ impl<'a> Ev<'a> {
     }
 
     /// The same elements in another shape.
-    pub(crate) fn reshaped(&mut self, t: &Tensor<'a>, shape: Vec<Dim>, place: Place) -> R<Tensor<'a>> {
-        let ty = self.type_of(t);
+    pub(crate) fn reshaped(&mut self, t: &Tensor<'a>, shape: impl Into<Shape>, place: Place) -> R<Tensor<'a>> {
+        let (ty, shape) = (self.type_of(t), shape.into());
         if ty.shape == shape {
             return Ok(t.clone());
         }
@@ -484,7 +488,7 @@ impl<'a> Ev<'a> {
     }
 
     /// A reshape whose equality of element counts the binding decides: the last axis that differs is written anew.
-    pub(super) fn resplit(&mut self, t: &Tensor<'a>, ty: &TensorType, shape: Vec<Dim>, place: Place) -> R<Tensor<'a>> {
+    pub(super) fn resplit(&mut self, t: &Tensor<'a>, ty: &TensorType, shape: Shape, place: Place) -> R<Tensor<'a>> {
         let (mut from, mut to) = (0, 0);
         let mut mid = Vec::new();
         let mut regular = true;

@@ -8,7 +8,7 @@
 use uad_plan::{DType, Dim, ReduceOp, ScalarOp};
 
 use super::rewrite::{expand, rebuild, repeated, varying};
-use crate::graph::{Graph, Node, NodeId, Op};
+use crate::graph::{Graph, Node, NodeId, Op, Shape};
 
 /// The pass. Did it change anything?
 pub fn run(graph: &mut Graph) -> bool {
@@ -28,7 +28,7 @@ fn narrow(out: &mut Graph, x: NodeId, kept: &[usize], node: &Node) -> Option<Nod
     }
     let (y, axes) = repeated(out, x)?;
     let places: Vec<usize> = axes.iter().map(|a| kept.iter().position(|k| k == a)).collect::<Option<_>>()?;
-    let shape: Vec<Dim> = kept.iter().map(|k| full[*k].clone()).collect();
+    let shape: Shape = kept.iter().map(|k| full[*k].clone()).collect();
     expand(out, y, &places, &shape, node.scope)
 }
 

@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use uad_plan::{DType, Dim, ScalarOp};
+use uad_plan::{DType, ScalarOp};
 
 use super::rewrite::{expand, filled, only_user, permute, rebuild, repeated, varying};
 use super::stored::depends_only_on_stored;
-use crate::graph::{Graph, NodeId, Op, ScopeId};
+use crate::graph::{Graph, NodeId, Op, ScopeId, Shape};
 
 /// One link of a chain.
 struct Step {
@@ -169,7 +169,7 @@ impl Affine {
 fn emit(out: &mut Graph, old: &Graph, map: &[NodeId], chain: &Chain, scope: ScopeId) -> Option<NodeId> {
     let dot = old.node(chain.dot);
     let shape = &dot.ty.shape;
-    let kept_shape: Vec<Dim> = chain.kept.iter().map(|k| shape[k.0].clone()).collect();
+    let kept_shape: Shape = chain.kept.iter().map(|k| shape[k.0].clone()).collect();
     let place = |axis: usize| chain.kept.iter().position(|k| k.0 == axis);
     let mut affine = Affine::default();
     for step in &chain.steps {

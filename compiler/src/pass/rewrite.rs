@@ -3,10 +3,10 @@
 //! In: a graph and a rule. Out: the graph rebuilt. Invariants: a rule sees arguments that were already rewritten, and
 //! cannot change a node's type: what it returns with another type is not taken. Imports: `graph`.
 
-use uad_plan::{Binding, Dim};
+use uad_plan::Binding;
 
 pub use crate::graph::groups::groups;
-use crate::graph::{Graph, Node, NodeId, Op, ScopeId, TensorType};
+use crate::graph::{Graph, Node, NodeId, Op, ScopeId, Shape, TensorType};
 
 /// Rebuilds a graph node by node. The rule gets the graph so far, where each earlier node went (as many as the number
 /// of this node), and the node with its arguments in the new graph; it returns the value that takes the node's place,
@@ -80,7 +80,8 @@ pub fn filled(graph: &mut Graph, value: f64, ty: &TensorType, scope: ScopeId) ->
 }
 
 /// A reshape, or nothing where the shape is there already.
-pub fn reshape(graph: &mut Graph, x: NodeId, shape: Vec<Dim>, scope: ScopeId) -> Option<NodeId> {
+pub fn reshape(graph: &mut Graph, x: NodeId, shape: impl Into<Shape>, scope: ScopeId) -> Option<NodeId> {
+    let shape = shape.into();
     if graph.ty(x).shape == shape {
         return Some(x);
     }
@@ -97,16 +98,16 @@ pub fn permute(graph: &mut Graph, x: NodeId, perm: Vec<usize>, scope: ScopeId) -
 }
 
 /// Repeats `x` to a shape, its axes going where `places` says (in any order), or nothing where that changes nothing.
-pub fn expand(graph: &mut Graph, x: NodeId, places: &[usize], shape: &[Dim], scope: ScopeId) -> Option<NodeId> {
+pub fn expand(graph: &mut Graph, x: NodeId, places: &[usize], shape: &Shape, scope: ScopeId) -> Option<NodeId> {
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by_key(|n| places[*n]);
     let axes: Vec<usize> = order.iter().map(|n| places[*n]).collect();
     let x = permute(graph, x, order, scope)?;
-    if graph.ty(x).shape == shape && rising(&axes) {
+    if graph.ty(x).shape == *shape && rising(&axes) {
         return Some(x);
     }
     let dtype = graph.ty(x).dtype;
-    graph.add(Op::Expand { axes }, &[x], TensorType::new(dtype, shape.to_vec()), scope).ok()
+    graph.add(Op::Expand { axes }, &[x], TensorType::new(dtype, shape.clone()), scope).ok()
 }
 
 /// The axes of an expanded value that hold different elements, with the argument and where its axes go; axes of
@@ -117,7 +118,7 @@ pub fn repeated(graph: &mut Graph, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
     let x = node.args[0];
     let shape = graph.ty(x).shape.clone();
     let kept: Vec<usize> = (0..axes.len()).filter(|n| shape[*n] == node.ty.shape[axes[*n]]).collect();
-    let y = reshape(graph, x, kept.iter().map(|n| shape[*n].clone()).collect(), node.scope)?;
+    let y = reshape(graph, x, kept.iter().map(|n| shape[*n].clone()).collect::<Shape>(), node.scope)?;
     Some((y, kept.iter().map(|n| axes[*n]).collect()))
 }
 

@@ -7,7 +7,7 @@
 use uad_plan::Dim;
 
 use super::rewrite::{expand, groups, permute, rebuild, reshape, rising};
-use crate::graph::{Graph, Node, NodeId, Op, TensorType};
+use crate::graph::{Graph, Node, NodeId, Op, Shape, TensorType};
 
 /// The pass. Did it change anything?
 pub fn run(graph: &mut Graph) -> bool {
@@ -34,7 +34,7 @@ pub fn run(graph: &mut Graph) -> bool {
             // One element in a window: every stride-th element.
             let x = node.args[0];
             let rank = out.ty(x).shape.len();
-            let mut shape = node.ty.shape.clone();
+            let mut shape = node.ty.shape.to_vec();
             shape.pop();
             let mut step = vec![1; rank];
             step[*axis] = *stride;
@@ -119,7 +119,7 @@ fn reshapes(out: &mut Graph, node: &Node) -> Option<NodeId> {
                     (false, false) => return None,
                 }
             }
-            let shape = places.iter().map(|p: &usize| new[*p].clone()).collect();
+            let shape: Shape = places.iter().map(|p: &usize| new[*p].clone()).collect();
             let y = reshape(out, y, shape, node.scope)?;
             expand(out, y, &places, new, node.scope)
         }
@@ -137,7 +137,7 @@ fn expands(out: &mut Graph, node: &Node, axes: &[usize]) -> Option<NodeId> {
         // An axis of extent 1 repeats as a new one does.
         let kept: Vec<usize> = (0..axes.len()).filter(|n| !ty.shape[*n].is(1)).collect();
         let places: Vec<usize> = kept.iter().map(|n| axes[*n]).collect();
-        let y = reshape(out, x, kept.iter().map(|n| ty.shape[*n].clone()).collect(), node.scope)?;
+        let y = reshape(out, x, kept.iter().map(|n| ty.shape[*n].clone()).collect::<Shape>(), node.scope)?;
         return expand(out, y, &places, &node.ty.shape, node.scope);
     }
     // What only adds axes of extent 1 is a reshape.
@@ -193,7 +193,7 @@ fn slices(out: &mut Graph, node: &Node, start: &[Dim], step: &[i64]) -> Option<N
                 return None;
             }
             let rank = before.len();
-            let (mut s, mut t, mut shape) = (vec![Dim::int(0); rank], vec![1; rank], before);
+            let (mut s, mut t, mut shape) = (vec![Dim::int(0); rank], vec![1; rank], before.to_vec());
             for (o, n) in old.iter().zip(&new) {
                 (s[*o], t[*o], shape[*o]) = (start[*n].clone(), step[*n], node.ty.shape[*n].clone());
             }

@@ -27,7 +27,7 @@ fn run(text: &str) {
             path: s.path.clone(),
             kind: s.kind,
             dtype: s.ty.dtype,
-            shape: s.ty.shape.clone(),
+            shape: s.ty.shape.to_vec(),
         });
         let stored: Vec<_> = stored.collect();
         if let Err(e) = compile(&model.name, &stored, &model.entries, &CompileOptions::default()) {

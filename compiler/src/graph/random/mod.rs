@@ -143,7 +143,7 @@ impl Maker {
     }
 
     fn shape(&self, id: NodeId) -> Vec<Dim> {
-        self.graph.ty(id).shape.clone()
+        self.graph.ty(id).shape.to_vec()
     }
 
     fn rank(&self, id: NodeId) -> usize {
@@ -167,7 +167,7 @@ impl Maker {
 
     fn broadcast(&mut self, x: NodeId, shape: &[Dim]) -> Option<NodeId> {
         let ty = self.graph.ty(x).clone();
-        if ty.shape == shape {
+        if ty.shape == *shape {
             return Some(x);
         }
         let lead = shape.len().checked_sub(ty.shape.len())?;

@@ -107,7 +107,7 @@ impl Maker {
                 let y = self.leaf(ty.dtype, Some(shape))?;
                 self.put(Op::Expand { axes }, &[y], ty)
             }
-            _ => self.leaf(ty.dtype, Some(ty.shape)),
+            _ => self.leaf(ty.dtype, Some(ty.shape.to_vec())),
         }
     }
 
@@ -152,7 +152,7 @@ impl Maker {
         let mut c = self.map(op, &[x, y])?;
         if self.random.once_in(2) {
             let ty = self.graph.ty(c).clone();
-            let d = self.leaf(DType::Bool, Some(ty.shape))?;
+            let d = self.leaf(DType::Bool, Some(ty.shape.to_vec()))?;
             let op = self.random.pick(&[S::And, S::Or])?;
             c = self.map(op, &[c, d])?;
         }
@@ -235,7 +235,7 @@ impl Maker {
     fn reshape(&mut self) -> Option<NodeId> {
         let x = self.find(|_, _| true)?;
         let ty = self.graph.ty(x).clone();
-        let (mut shape, rank) = (ty.shape.clone(), ty.shape.len());
+        let (mut shape, rank) = (ty.shape.to_vec(), ty.shape.len());
         match self.random.below(3) {
             0 if rank >= 2 => {
                 let n = self.random.below(rank - 1);
@@ -266,7 +266,7 @@ impl Maker {
             axes.push(shape.len());
             shape.push(if d.is(1) && self.random.once_in(2) { int(3) } else { d.clone() });
         }
-        if self.random.once_in(2) || shape == ty.shape {
+        if self.random.once_in(2) || ty.shape == shape {
             shape.push(int(2));
         }
         self.put(Op::Expand { axes }, &[x], TensorType::new(ty.dtype, shape))
@@ -354,7 +354,7 @@ impl Maker {
         let axis = self.random.below(ty.shape.len());
         let mut args = vec![x];
         for _ in 0..1 + self.random.below(2) {
-            let mut shape = ty.shape.clone();
+            let mut shape = ty.shape.to_vec();
             if self.random.once_in(2) {
                 args.push(x);
             } else {
@@ -486,7 +486,7 @@ impl Maker {
         let lead: Vec<Dim> = if self.random.once_in(2) { vec![Dim::name("b")] } else { vec![] };
         let r = lead.len();
         let square = |k: usize| TensorType::new(DType::F32, [lead.clone(), vec![int(k as i64); 2]].concat());
-        let a = self.leaf(DType::F32, Some(square(n).shape))?;
+        let a = self.leaf(DType::F32, Some(square(n).shape.to_vec()))?;
         let batch: Vec<(usize, usize)> = (0..r).map(|n| (n, n)).collect();
         let aat = self.op(Op::Dot { batch, contract: vec![(r + 1, r + 1)] }, &[a, a])?;
         let small = self.fill(DType::F32, 0.0625 / n as f64, &square(n).shape)?;
