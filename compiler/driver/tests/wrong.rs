@@ -41,6 +41,8 @@ fn wrong_sets() {
         "head.train.epochs=3",
         "inner.head.train.epochs=3",
         "encoder=resnet18(taps: [9])",
+        "encoder=resnet34(taps: [9])",
+        "train.schedule=cosine(warmp: 0.05)",
     ] {
         let run = scratch.uadc(&["check", "small.uad", "--set", "size=64", "--set", set]);
         text += &format!("--set {set}: exit code {}\n{}\n", run.code, run.err);

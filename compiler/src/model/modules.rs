@@ -47,6 +47,7 @@ type Parsed = (ast::File, Vec<uad_grammar::SyntaxError>);
 
 struct Loading<'l> {
     loader: &'l dyn Loader,
+    extra: &'l [(&'static str, &'static str)],
     /// Modules of the library, parsed at once.
     ahead: FxHashMap<String, Parsed>,
     /// They are parsed only as far as the root comes to them.
@@ -58,10 +59,28 @@ struct Loading<'l> {
     lost: Lost,
 }
 
-/// Parses the root and what it imports.
-pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<Module>, Vec<Diagnostic>, Lost) {
+/// What loading gives.
+pub(crate) struct Loaded {
+    /// The root first.
+    pub modules: Vec<Module>,
+    /// What is wrong with the texts.
+    pub found: Vec<Diagnostic>,
+    /// What imports would have brought.
+    pub lost: Lost,
+    /// Items of the library that were asked for, by name.
+    pub extra: FxHashMap<String, Found>,
+}
+
+/// Parses the root and what it imports, and brings `extra` items of the library (module and name) beside it.
+pub(crate) fn load(
+    files: &mut Files,
+    loader: &dyn Loader,
+    root: &str,
+    extra: &[(&'static str, &'static str)],
+) -> Loaded {
     let mut loading = Loading {
         loader,
+        extra,
         ahead: FxHashMap::default(),
         cut: false,
         modules: Vec::new(),
@@ -83,7 +102,16 @@ pub(crate) fn load(files: &mut Files, loader: &dyn Loader, root: &str) -> (Vec<M
             loading.module(files, root.to_string(), file, "");
         }
     }
-    (loading.modules.into_iter().flatten().collect(), loading.out, loading.lost)
+    let mut brought = FxHashMap::default();
+    for (module, name) in extra {
+        let path = [Name { text: (*module).to_string(), span: Span::default() }];
+        let from = loading.import(files, 0, &path).and_then(|n| loading.modules[n].as_ref());
+        if let Some(item) = from.and_then(|m| m.values.get(*name)) {
+            brought.insert((*name).to_string(), *item);
+        }
+    }
+    let modules = loading.modules.into_iter().flatten().collect();
+    Loaded { modules, found: loading.out, lost: loading.lost, extra: brought }
 }
 
 /// Parses modules at once.
@@ -107,7 +135,7 @@ impl Loading<'_> {
         self.open.push(at);
         let (ast, errors) = self.ahead.remove(&name).unwrap_or_else(|| uad_grammar::parse(text));
         if at == 0 {
-            let texts = reach::cut(&ast);
+            let texts = reach::cut(&ast, self.extra);
             self.cut = texts.is_some();
             self.ahead = parsed(&texts.unwrap_or_else(|| reach::whole(&ast)));
         }

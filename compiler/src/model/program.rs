@@ -38,8 +38,9 @@ pub(crate) struct Program<'f> {
 impl<'f> Program<'f> {
     /// Parses the root, what it imports and what is set.
     pub fn read(files: &'f mut Files, loader: &dyn Loader, root: &'f str, set: &[(String, String)]) -> Program<'f> {
-        let (mut modules, mut found, lost) = modules::load(files, loader, root);
-        let set = set::read(set, files, &mut modules, &mut found);
+        let modules::Loaded { mut modules, mut found, lost, extra } =
+            modules::load(files, loader, root, &set::of_library(set));
+        let set = set::read(set, files, &mut modules, &extra, &mut found);
         let files: &'f Files = files;
         let lines = files.files.iter().map(|(name, text)| {
             let mut starts = vec![0u32];

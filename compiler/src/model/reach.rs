@@ -54,7 +54,7 @@ impl Outline {
     }
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty())
 }
 
@@ -75,12 +75,12 @@ pub(super) fn whole(file: &File) -> Texts {
     LIBRARY.iter().filter(|m| names(m.0)).map(|m| (m.0, m.1.into())).collect()
 }
 
-/// All library modules that a file comes to, with the items that it comes to. `None` where it imports something that is not of
+/// All library modules that a file and `extra` items come to, with the items that they come to. `None` where it imports something that is not of
 /// the library, which may come to more.
-pub(super) fn cut(file: &File) -> Option<Texts> {
+pub(super) fn cut(file: &File, extra: &[(&'static str, &'static str)]) -> Option<Texts> {
     let mut outlines: FxHashMap<&'static str, Outline> = FxHashMap::default();
     let mut kept: FxHashMap<&'static str, FxHashSet<usize>> = FxHashMap::default();
-    let mut next: Vec<(&'static str, &str)> = Vec::new();
+    let mut next: Vec<(&'static str, &str)> = extra.to_vec();
     for item in &file.items {
         let ItemKind::Use { path, names } = &item.kind else { continue };
         let [one] = path.as_slice() else { return None };
@@ -150,13 +150,13 @@ mod tests {
     #[test]
     fn what_is_kept_stands_where_it_stood() {
         let (file, _) = uad_grammar::parse("use nn.linear\n");
-        let cut = cut(&file).expect("only the library");
+        let cut = cut(&file, &[]).expect("only the library");
         let of = |m: &str| cut.iter().find(|t| t.0 == m).map(|t| &*t.1);
         let (nn, whole) = (of("nn").expect("named"), source::library("nn").expect("there"));
         assert!(nn.len() <= whole.len() && !nn.contains("block batch_norm"));
         assert_eq!(nn.find("block linear("), whole.find("block linear("));
         assert!(of("init").is_some_and(|t| t.contains("fn xavier_uniform(")), "what it starts from");
         assert!(of("encoders").is_none());
-        assert!(super::cut(&uad_grammar::parse("use specs.uniad.uniad\n").0).is_none());
+        assert!(super::cut(&uad_grammar::parse("use specs.uniad.uniad\n").0, &[]).is_none());
     }
 }

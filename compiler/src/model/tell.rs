@@ -225,7 +225,7 @@ impl<'a> Ev<'a> {
 }
 
 /// Names that modules of the library declare: module and name.
-fn exports() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(crate) fn exports() -> impl Iterator<Item = (&'static str, &'static str)> {
     crate::source::LIBRARY.iter().flat_map(|(module, text)| {
         text.lines().filter_map(move |l| {
             let rest = ["fn ", "block ", "unit ", "type ", "source "].iter().find_map(|h| l.strip_prefix(h))?;
