@@ -58,7 +58,7 @@ fn computed(
         path,
         kind,
         dtype: t.dtype,
-        shape: t.shape,
+        shape: t.shape.to_vec(),
     };
     let plan = Plan { name: "random".into(), stored: all.into_iter().map(of).collect(), entries: vec![entry] };
     let text = plan.to_string();

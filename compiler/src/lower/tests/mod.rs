@@ -26,8 +26,10 @@ fn plan(graph: &Graph, entry: Entry<Dim>) -> Plan<Dim> {
     for (path, n) in &graph.writes {
         stored.entry(path.clone()).or_insert_with(|| (StoredKind::State, graph.ty(*n).clone()));
     }
-    let stored =
-        stored.into_iter().map(|(path, (kind, t))| Stored { path, kind, dtype: t.dtype, shape: t.shape }).collect();
+    let stored = stored
+        .into_iter()
+        .map(|(path, (kind, t))| Stored { path, kind, dtype: t.dtype, shape: t.shape.to_vec() })
+        .collect();
     Plan { name: "test".into(), stored, entries: vec![entry] }
 }
 

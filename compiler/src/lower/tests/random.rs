@@ -5,7 +5,7 @@
 use uad_plan::{Binding, DType, Dim, ReduceOp, ScalarOp};
 
 use super::equal::check;
-use crate::graph::{Graph, NodeId, Op, Scope, ScopeId, TensorType};
+use crate::graph::{Graph, NodeId, Op, Scope, ScopeId, Shape, TensorType};
 
 struct Maker {
     g: Graph,
@@ -71,7 +71,7 @@ impl Maker {
         self.typed(op, args, vec![])
     }
 
-    fn typed(&mut self, op: Op, args: &[NodeId], shape: Vec<Dim>) -> Option<NodeId> {
+    fn typed(&mut self, op: Op, args: &[NodeId], shape: impl Into<Shape>) -> Option<NodeId> {
         let dtype = args.first().map_or(DType::F32, |a| self.g.ty(*a).dtype);
         let before = self.g.nodes.len();
         let n = self.g.add(op, args, TensorType::new(dtype, shape), AT).ok()?;
