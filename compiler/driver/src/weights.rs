@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use uad_compiler::diag::nearest::did_you_mean;
 use uad_compiler::library::{NAMES, WEIGHTS};
-use uad_compiler::model::StoredInfo;
+use uad_compiler::model::{StageInfo, StoredInfo};
 use uad_compiler::names::{Names, cover};
 use uad_plan::plan::StoredKind;
 use uad_plan::tensor::{Tensor, elements};
@@ -59,12 +59,30 @@ fn several(errors: &[String]) -> String {
     lines.join("\n  ")
 }
 
-/// One `--weights FILE[:MAP]`.
-pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
+/// Values that files give.
+#[derive(Default)]
+pub struct Given {
+    /// By path.
+    pub values: Tensors,
+    /// States that a bundle no longer has, since only stages read them that it has run.
+    pub spent: BTreeSet<String>,
+}
+
+/// All of `--weights FILE[:MAP]`.
+pub fn given(compiled: &Compiled, arguments: &[String]) -> Done<Given> {
+    let mut given = Given::default();
+    for argument in arguments {
+        load(&mut given, compiled, argument)?;
+    }
+    Ok(given)
+}
+
+fn load(given: &mut Given, compiled: &Compiled, argument: &str) -> Done {
     let (path, map) = split(argument);
     if map.is_none() && path.extension().is_some_and(|e| e == "uadx") {
-        return from_bundle(into, compiled, &Bundle::open(&path).map_err(Failure::input)?);
+        return from_bundle(given, compiled, &Bundle::open(&path).map_err(Failure::input)?);
     }
+    let into = &mut given.values;
     let file = TensorFile::open(&path).map_err(Failure::input)?;
     if let Some(map) = map {
         if let Some((name, text)) = NAMES.iter().find(|n| n.0 == map) {
@@ -115,7 +133,7 @@ pub fn load(into: &mut Tensors, compiled: &Compiled, argument: &str) -> Done {
 /// Tensors of a bundle have here the paths they have there, so that a variant goes on from what another has learned. Each weight
 /// must be there, unless a stage here learns it and nothing that this stage learns is there; a state that is not is left to the
 /// stage that makes it, and what has no place here stays behind.
-fn from_bundle(into: &mut Tensors, compiled: &Compiled, bundle: &Bundle) -> Done {
+fn from_bundle(given: &mut Given, compiled: &Compiled, bundle: &Bundle) -> Done {
     let held = bundle.all_stored();
     let mut errors = Vec::new();
     let new: BTreeSet<&String> = compiled
@@ -142,7 +160,7 @@ fn from_bundle(into: &mut Tensors, compiled: &Compiled, bundle: &Bundle) -> Done
                 .zip(value.shape())
                 .all(|(d, n)| d.as_int().is_none_or(|d| usize::try_from(d) == Ok(*n)));
         if fits && s.ty.dtype == value.dtype() {
-            into.insert(s.path.clone(), value.clone());
+            given.values.insert(s.path.clone(), value.clone());
         } else {
             let here: Vec<String> = s.ty.shape.iter().map(ToString::to_string).collect();
             errors.push(format!(
@@ -156,6 +174,9 @@ fn from_bundle(into: &mut Tensors, compiled: &Compiled, bundle: &Bundle) -> Done
         }
     }
     if errors.is_empty() {
+        let ran = |s: &&StageInfo| bundle.card.stages.iter().any(|b| b.done && b.name == s.name);
+        let written = compiled.model.stages.iter().filter(ran).flat_map(|s| &s.writes);
+        given.spent.extend(written.filter(|p| !held.contains_key(*p)).cloned());
         return Ok(());
     }
     Err(Failure::input(format!(

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Number;
-use uad_compiler::model::{InputInfo, LoaderStep, StageInfo, Static};
+use uad_compiler::graph::Op;
+use uad_compiler::model::{InputInfo, LoaderStep, Static};
 use uad_kernels::cuda::nvrtc::Nvrtc;
 use uad_kernels::cuda::{Precision, Program, limits};
 use uad_plan::tensor::Tensor;
@@ -127,10 +128,7 @@ impl Built {
 }
 
 fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
-    let mut stored = Tensors::new();
-    for argument in &args.weights {
-        weights::load(&mut stored, compiled, argument)?;
-    }
+    let weights::Given { values: mut stored, spent } = weights::given(compiled, &args.weights)?;
     let given: Vec<String> = stored.keys().cloned().collect();
     // The first values and the plan, with its text, do not need each other.
     let plan = || compiled.plan("score", &[]).map(|plan| (plan.to_string(), plan));
@@ -150,7 +148,7 @@ fn content(compiled: &Compiled, args: &Build) -> Done<Built> {
     let is_given = |path: &str| given.binary_search_by(|g| g.as_str().cmp(path)).is_ok();
     let card = v1::Card {
         params: args.choice.set.iter().cloned().collect(),
-        stages: stages(compiled, &is_given),
+        stages: stages(compiled, &is_given, &spent),
         seed: args.seed,
         weights: args.weights.clone(),
         ..v1::Card::default()
@@ -212,16 +210,27 @@ fn is_user(name: &str) -> bool {
     !name.starts_with("stdlib/") && name != uad_compiler::source::COMMAND_LINE
 }
 
-/// A stage is done where files gave all that it would write.
-pub fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool) -> Vec<v1::Stage> {
+/// A stage is done where files gave all that it would write. What is spent counts where nobody reads it any more.
+pub fn stages(compiled: &Compiled, is_given: &dyn Fn(&str) -> bool, spent: &BTreeSet<String>) -> Vec<v1::Stage> {
     let of_detector = compiled.model.stored.iter().filter(|s| s.stage.is_none());
     let own: BTreeSet<&String> = of_detector.map(|s| &s.path).collect();
-    let stage = |s: &StageInfo| {
+    let of_score = compiled.model.entry("score").into_iter().flat_map(|g| &g.nodes).filter_map(|n| match &n.op {
+        Op::Weight(p) | Op::State(p) => Some(p),
+        _ => None,
+    });
+    let mut read: BTreeSet<&String> = of_score.collect();
+    let mut all = Vec::new();
+    for s in compiled.model.stages.iter().rev() {
         let mut written = s.writes.iter().filter(|p| own.contains(p)).peekable();
-        let done = written.peek().is_some() && written.all(|p| is_given(p));
-        v1::Stage { name: s.name.clone(), done, needed: true }
-    };
-    compiled.model.stages.iter().map(stage).collect()
+        let there = |p: &String| is_given(p) || spent.contains(p) && !read.contains(p);
+        let done = written.peek().is_some() && written.all(there);
+        if !done {
+            read.extend(&s.reads);
+        }
+        all.push(v1::Stage { name: s.name.clone(), done, needed: true });
+    }
+    all.reverse();
+    all
 }
 
 /// Inputs that every build of a detector gets, and what `score` gives for them.

@@ -145,15 +145,12 @@ impl Subject {
             return Subject::of_bundle(args);
         }
         let compiled = compiled::check(&args.spec, &args.choice, Feed::new())?;
-        let mut values = Tensors::new();
-        for argument in &args.weights {
-            weights::load(&mut values, &compiled, argument)?;
-        }
+        let weights::Given { mut values, spent } = weights::given(&compiled, &args.weights)?;
         let given: BTreeSet<String> = values.keys().cloned().collect();
         weights::initialise(&compiled, args.seed, &mut values)?;
         let card = v1::Card {
             params: args.choice.set.iter().cloned().collect(),
-            stages: build::stages(&compiled, &|path| given.contains(path)),
+            stages: build::stages(&compiled, &|path| given.contains(path), &spent),
             seed: args.seed,
             weights: args.weights.clone(),
             ..v1::Card::default()
