@@ -80,7 +80,12 @@ pub fn given(compiled: &Compiled, arguments: &[String]) -> Done<Given> {
 fn load(given: &mut Given, compiled: &Compiled, argument: &str) -> Done {
     let (path, map) = split(argument);
     if map.is_none() && path.extension().is_some_and(|e| e == "uadx") {
-        return from_bundle(given, compiled, &Bundle::open(&path).map_err(Failure::input)?);
+        let bundle = Bundle::open(&path).map_err(Failure::input)?;
+        // It may also be what a map reads: the encoder that comes along was a detector's.
+        return from_bundle(given, compiled, &bundle).or_else(|own| {
+            let file = TensorFile::open(&path).map_err(Failure::input)?;
+            by_declared(&mut given.values, compiled, &file).map_err(|_| own)
+        });
     }
     let into = &mut given.values;
     let file = TensorFile::open(&path).map_err(Failure::input)?;
@@ -100,13 +105,18 @@ fn load(given: &mut Given, compiled: &Compiled, argument: &str) -> Done {
             assign(into, compiled, &names, &file)
         };
     }
+    by_declared(into, compiled, &file)
+}
+
+/// By the first of the maps that blocks declare, and of their siblings, that fits.
+fn by_declared(into: &mut Tensors, compiled: &Compiled, file: &TensorFile) -> Done {
     let maps: BTreeSet<&str> =
         compiled.model.stored.iter().filter_map(|s| Some(s.names.as_ref()?.name.as_str())).collect();
     let mut refusals = Vec::new();
     for (declared, (name, text)) in maps.iter().flat_map(|m| siblings(m).map(|n| (*m, n))) {
         let names = parse_names(name, text)?;
         let mut values = Tensors::new();
-        match by_block(&mut values, compiled, &names, &file, |m| m == declared) {
+        match by_block(&mut values, compiled, &names, file, |m| m == declared) {
             Ok(()) => {
                 into.append(&mut values);
                 return Ok(());
@@ -135,7 +145,7 @@ fn load(given: &mut Given, compiled: &Compiled, argument: &str) -> Done {
 /// stage that makes it, and what has no place here stays behind.
 fn from_bundle(given: &mut Given, compiled: &Compiled, bundle: &Bundle) -> Done {
     let held = bundle.all_stored();
-    let mut errors = Vec::new();
+    let (mut values, mut errors) = (Tensors::new(), Vec::new());
     let new: BTreeSet<&String> = compiled
         .model
         .stages
@@ -160,7 +170,7 @@ fn from_bundle(given: &mut Given, compiled: &Compiled, bundle: &Bundle) -> Done 
                 .zip(value.shape())
                 .all(|(d, n)| d.as_int().is_none_or(|d| usize::try_from(d) == Ok(*n)));
         if fits && s.ty.dtype == value.dtype() {
-            given.values.insert(s.path.clone(), value.clone());
+            values.insert(s.path.clone(), value.clone());
         } else {
             let here: Vec<String> = s.ty.shape.iter().map(ToString::to_string).collect();
             errors.push(format!(
@@ -176,6 +186,7 @@ fn from_bundle(given: &mut Given, compiled: &Compiled, bundle: &Bundle) -> Done 
     if errors.is_empty() {
         let ran = |s: &&StageInfo| bundle.card.stages.iter().any(|b| b.done && b.name == s.name);
         let written = compiled.model.stages.iter().filter(ran).flat_map(|s| &s.writes);
+        given.values.append(&mut values);
         given.spent.extend(written.filter(|p| !held.contains_key(*p)).cloned());
         return Ok(());
     }
