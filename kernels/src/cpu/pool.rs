@@ -1,9 +1,11 @@
 //! A pool of threads that kernels share.
 //!
 //! In: a number of tasks and a function of (worker, task). Out: every task done once. Invariants: nothing is allocated
-//! per call; which worker takes which task is left to chance, so a task must write only what no other task writes and
-//! may use `worker` for nothing but its own scratch; then results do not depend on the number of threads. A call from
-//! inside a task, or while another thread uses the pool, runs its tasks in place. Imports: nothing of this project.
+//! per call; a worker begins with its own run of neighbouring tasks, the same in every call of as many, so that what it
+//! wrote is read from its own cache, and then helps the others; so which worker takes which task is left to chance, and
+//! a task must write only what no other task writes and may use `worker` for nothing but its own scratch; then results
+//! do not depend on the number of threads. A call from inside a task, or while another thread uses the pool, runs its
+//! tasks in place. Imports: nothing of this project.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,8 +29,11 @@ pub struct Pool {
 }
 
 struct Shared {
-    /// Tasks not yet taken. Taking one by compare-exchange both claims it and keeps `job` alive until it is done.
-    left: AtomicU64,
+    /// Tasks not yet taken, of each worker's run. Taking one by compare-exchange both claims it and keeps `job` alive
+    /// until it is done.
+    runs: Vec<Run>,
+    /// Calls so far: a worker that has seen this one has nothing to look for.
+    calls: AtomicU64,
     /// Tasks finished in this call.
     done: AtomicUsize,
     job: UnsafeCell<Job>,
@@ -39,8 +44,42 @@ struct Shared {
 
 #[derive(Clone, Copy)]
 struct Job {
-    tasks: usize,
     run: Option<*const Task>,
+}
+
+/// A worker's tasks: the next in the upper half, the end in the lower. On a line of its own, which others touch only to help.
+#[repr(align(128))]
+struct Run(AtomicU64);
+
+impl Run {
+    fn set(&self, from: usize, to: usize) {
+        self.0.store((from as u64) << 32 | to as u64, SeqCst);
+    }
+
+    /// The first of them, for the worker itself.
+    fn first(&self) -> Option<usize> {
+        self.take(|from, to| (from, (from + 1, to)))
+    }
+
+    /// The last, for who helps.
+    fn last(&self) -> Option<usize> {
+        self.take(|from, to| (to - 1, (from, to - 1)))
+    }
+
+    fn take(&self, which: impl Fn(u64, u64) -> (u64, (u64, u64))) -> Option<usize> {
+        let mut now = self.0.load(Acquire);
+        loop {
+            let (from, to) = (now >> 32, now & u64::from(u32::MAX));
+            if from >= to {
+                return None;
+            }
+            let (task, (from, to)) = which(from, to);
+            match self.0.compare_exchange_weak(now, from << 32 | to, AcqRel, Acquire) {
+                Ok(_) => return Some(task as usize),
+                Err(other) => now = other,
+            }
+        }
+    }
 }
 
 // SAFETY: `job` is written only while no task is left and none is running, and read only by the holder of a task.
@@ -53,9 +92,10 @@ impl Pool {
     pub fn new(threads: usize) -> Pool {
         let extra = threads.max(1) - 1;
         let shared = Arc::new(Shared {
-            left: AtomicU64::new(0),
+            runs: (0..=extra).map(|_| Run(AtomicU64::new(0))).collect(),
+            calls: AtomicU64::new(0),
             done: AtomicUsize::new(0),
-            job: UnsafeCell::new(Job { tasks: 0, run: None }),
+            job: UnsafeCell::new(Job { run: None }),
             asleep: (0..extra).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
             quit: AtomicBool::new(false),
@@ -81,7 +121,8 @@ impl Pool {
     /// # Panics
     /// If a task panicked.
     pub fn run(&self, tasks: usize, run: &(dyn Fn(usize, usize) + Sync)) {
-        let lock = if tasks > 1 && !self.threads.is_empty() { self.busy.try_lock().ok() } else { None };
+        let shareable = tasks > 1 && u32::try_from(tasks).is_ok() && !self.threads.is_empty();
+        let lock = if shareable { self.busy.try_lock().ok() } else { None };
         let Some(_lock) = lock else {
             (0..tasks).for_each(|t| run(0, t));
             return;
@@ -91,10 +132,14 @@ impl Pool {
         // reference outlives every use because this function returns only when all tasks are done.
         unsafe {
             let run: *const Task = std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Task>(run);
-            *s.job.get() = Job { tasks, run: Some(run) };
+            *s.job.get() = Job { run: Some(run) };
         }
         s.done.store(0, Relaxed);
-        s.left.store(tasks as u64, SeqCst);
+        let workers = self.threads();
+        for (n, run) in s.runs.iter().take(workers).enumerate() {
+            run.set(tasks * n / workers, tasks * (n + 1) / workers);
+        }
+        s.calls.fetch_add(1, SeqCst);
         for (flag, handle) in s.asleep.iter().zip(&self.handles) {
             if flag.swap(false, SeqCst) {
                 handle.unpark();
@@ -113,46 +158,51 @@ impl Pool {
 }
 
 impl Shared {
-    /// Takes and runs tasks until none is left.
+    /// Takes and runs tasks until none is left: its own from the first on, then those of others from their last.
     fn work(&self, worker: usize) {
-        let mut left = self.left.load(Acquire);
-        while left > 0 {
-            match self.left.compare_exchange_weak(left, left - 1, AcqRel, Acquire) {
-                Err(now) => left = now,
-                Ok(_) => {
-                    // SAFETY: the task just taken is not done, so the call that published `job` has not returned.
-                    let job = unsafe { *self.job.get() };
-                    if let Some(run) = job.run {
-                        // SAFETY: as above, the function is alive.
-                        let run = unsafe { &*run };
-                        let task = job.tasks - left as usize;
-                        if catch_unwind(AssertUnwindSafe(|| run(worker, task))).is_err() {
-                            self.panicked.store(true, Relaxed);
-                        }
-                    }
-                    self.done.fetch_add(1, Release);
-                    left = self.left.load(Acquire);
-                }
+        let others = (1..self.runs.len()).map(|n| (worker + n) % self.runs.len());
+        while let Some(task) = self.runs[worker].first() {
+            self.run(worker, task);
+        }
+        for other in others {
+            while let Some(task) = self.runs[other].last() {
+                self.run(worker, task);
             }
         }
     }
 
+    /// Runs a task that was just taken.
+    fn run(&self, worker: usize, task: usize) {
+        // SAFETY: the task is not done, so the call that published `job` has not returned.
+        let job = unsafe { *self.job.get() };
+        if let Some(run) = job.run {
+            // SAFETY: as above, the function is alive.
+            let run = unsafe { &*run };
+            if catch_unwind(AssertUnwindSafe(|| run(worker, task))).is_err() {
+                self.panicked.store(true, Relaxed);
+            }
+        }
+        self.done.fetch_add(1, Release);
+    }
+
     fn serve(&self, worker: usize) {
         let asleep = &self.asleep[worker - 1];
+        let mut seen = 0;
         while !self.quit.load(Relaxed) {
-            self.work(worker);
             let start = Instant::now();
-            while self.left.load(Relaxed) == 0 && start.elapsed() < SPIN {
+            while self.calls.load(Acquire) == seen && start.elapsed() < SPIN {
                 (0..32).for_each(|_| std::hint::spin_loop());
             }
-            if self.left.load(Relaxed) == 0 {
+            if self.calls.load(Acquire) == seen {
                 asleep.store(true, SeqCst);
                 // A call that came between the look and the flag has either seen the flag or is seen here.
-                while asleep.load(SeqCst) && self.left.load(SeqCst) == 0 && !self.quit.load(SeqCst) {
+                while asleep.load(SeqCst) && self.calls.load(SeqCst) == seen && !self.quit.load(SeqCst) {
                     std::thread::park();
                 }
                 asleep.store(false, SeqCst);
             }
+            seen = self.calls.load(Acquire);
+            self.work(worker);
         }
     }
 }
